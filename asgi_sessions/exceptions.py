@@ -1,0 +1,174 @@
+"""Every error of this package, sorted by whose fault it is.
+
+::
+
+    SessionError
+    ├── CookieRefused            the client's: never raised to the application, kept as ``session.error``
+    │   ├── Malformed            not one of our tokens, or authentic and yet not readable
+    │   ├── BadSignature         forged, altered, or sealed under a key, mode or cookie name that is not ours
+    │   ├── Expired              older than its lifetime allows, or dated in the future
+    │   ├── Unknown              authentic, but the store holds no such record (logged out, revoked, expired)
+    │   ├── Superseded           its secret was replaced by ``regenerate()`` a moment ago
+    │   └── Duplicate            several cookies of one name that contradict each other (cookie tossing)
+    ├── SessionNotConfigured     the application's: no registry in the scope, or no session of that name
+    ├── SessionNotLoaded         the application's: used before it was loaded
+    ├── SerializationError       the application's: a value that cannot be stored; names the key path
+    ├── CookieTooLarge           the application's: over 4096 bytes; names the size, the limit, the largest keys
+    ├── ResponseStarted          the application's: too late to reach the browser
+    ├── NotSupported             the application's: this store can not do that
+    ├── SessionSuperseded        nobody's: a logout, a login or a ``clear()`` elsewhere was faster
+    └── StoreError               the system's; always raised ``from`` its cause
+        ├── StoreUnavailable     unreachable, refused, broken: the outcome may be unknown
+        │   ├── StoreTimeout     no answer within the deadline
+        │   │   └── LeaseTimeout an exclusive section was not free in time
+        │   └── StoreFull        out of memory or out of disk
+        └── SessionConflict      too many parallel commits to one session
+            └── LeaseExpired     an exclusive section outlived its lease; nothing of it was committed
+"""
+
+from collections.abc import Sequence
+
+__all__ = [
+    "BadSignature",
+    "CookieRefused",
+    "CookieTooLarge",
+    "Duplicate",
+    "Expired",
+    "LeaseExpired",
+    "LeaseTimeout",
+    "Malformed",
+    "NotSupported",
+    "ResponseStarted",
+    "SerializationError",
+    "SessionConflict",
+    "SessionError",
+    "SessionNotConfigured",
+    "SessionNotLoaded",
+    "SessionSuperseded",
+    "StoreError",
+    "StoreFull",
+    "StoreTimeout",
+    "StoreUnavailable",
+    "Superseded",
+    "Unknown",
+]
+
+
+class SessionError(Exception):
+    """The root of this package's errors."""
+
+
+class CookieRefused(SessionError):
+    """Why a presented cookie was not accepted; found in ``session.error``, never raised to the application."""
+
+
+class Malformed(CookieRefused):
+    """Not one of our tokens, or authentic and yet not readable."""
+
+
+class BadSignature(CookieRefused):
+    """Forged, altered, or sealed under a key, mode or cookie name that is not ours."""
+
+
+class Expired(CookieRefused):
+    """Older than its lifetime allows, or issued more than 60 s in the future."""
+
+
+class Unknown(CookieRefused):
+    """Authentic, but the store holds no such record: logged out, revoked or expired."""
+
+
+class Superseded(CookieRefused):
+    """Its secret was replaced by ``regenerate()`` a moment ago; this request can neither read nor write."""
+
+
+class Duplicate(CookieRefused):
+    """Several cookies of one name that contradict each other (cookie tossing)."""
+
+
+class SessionNotConfigured(SessionError, LookupError):
+    """There is no ``SessionMiddleware`` around this connection, or it knows no session of that name."""
+
+
+class SessionNotLoaded(SessionError, RuntimeError):
+    """A session was used before it was loaded; the message says what to await."""
+
+
+class SerializationError(SessionError, TypeError):
+    """A value that cannot be stored.
+
+    Attributes:
+        path: where it is, as Python would index it: ``session['cart'][0]``.
+        reason: what is wrong with it, e.g. ``"socket objects can not be stored"``.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def under(self, prefix: str) -> "SerializationError":
+        """The same error, its path seen from further out."""
+        return SerializationError(prefix + self.path, self.reason)
+
+
+class CookieTooLarge(SessionError, ValueError):
+    """A cookie whose name and value together exceed what browsers keep.
+
+    Attributes:
+        session: the session's name.
+        size, limit: bytes of name and value together.
+        largest: the largest top-level keys with their encoded sizes in bytes, largest first.
+    """
+
+    def __init__(self, session: str, size: int, limit: int, largest: Sequence[tuple[object, int]] = ()) -> None:
+        keys = ", ".join(f"{key!r} ({length} bytes)" for key, length in largest)
+        super().__init__(
+            f"session {session!r}: the cookie would take {size} bytes, browsers keep at most {limit}"
+            + (f"; largest keys: {keys}" if keys else "")
+            + "; store less, or use a server-side store"
+        )
+        self.session = session
+        self.size = size
+        self.limit = limit
+        self.largest = tuple(largest)
+
+
+class ResponseStarted(SessionError, RuntimeError):
+    """The response has started: this can no longer reach the browser."""
+
+
+class NotSupported(SessionError, RuntimeError):
+    """The session's store can not do that; the message says why and which store can."""
+
+
+class SessionSuperseded(SessionError):
+    """A logout, a login or a ``clear()`` elsewhere was faster; the changes of this request were dropped."""
+
+
+class StoreError(SessionError):
+    """A store could not do its work; ``__cause__`` is what it met."""
+
+
+class StoreUnavailable(StoreError):
+    """The store is unreachable, refuses, or broke off; whether a write took place may be unknown."""
+
+
+class StoreTimeout(StoreUnavailable):
+    """The store did not answer within its deadline; whether a write took place may be unknown."""
+
+
+class LeaseTimeout(StoreTimeout):
+    """Another holder kept the exclusive section for longer than this one was ready to wait."""
+
+
+class StoreFull(StoreUnavailable):
+    """The store is out of memory or out of disk; the record is what it was before."""
+
+
+class SessionConflict(StoreError):
+    """Other processes committed to the same session in between, more often than the commit was retried."""
+
+
+class LeaseExpired(SessionConflict):
+    """An exclusive section took longer than its lease, so somebody else may have entered; nothing was committed."""
