@@ -1,3 +1,80 @@
-"""Sessions for Starlette, FastAPI and plain ASGI."""
+"""Sessions for Starlette, FastAPI and plain ASGI: no lost write, no undone logout; cookie, file and Redis stores."""
+
+from .config import SessionConfig
+from .cookies import CookieOptions
+from .exceptions import (
+    BadSignature,
+    CookieRefused,
+    CookieTooLarge,
+    Duplicate,
+    Expired,
+    LeaseExpired,
+    LeaseTimeout,
+    Malformed,
+    NotSupported,
+    ResponseStarted,
+    SerializationError,
+    SessionConflict,
+    SessionError,
+    SessionNotConfigured,
+    SessionNotLoaded,
+    SessionSuperseded,
+    StoreError,
+    StoreFull,
+    StoreTimeout,
+    StoreUnavailable,
+    Superseded,
+    Unknown,
+)
+from .keyring import generate_key
+from .middleware import SessionMiddleware
+from .registry import SessionRegistry, get_session, get_sessions
+from .serializers import JSONSerializer, MessagePackSerializer, Serializer
+from .session import FlashMessage, Session
+from .stores import CookieStore, FilesystemStore, MemoryStore, RecordStore, RedisStore, Store, Stored
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BadSignature",
+    "CookieOptions",
+    "CookieRefused",
+    "CookieStore",
+    "CookieTooLarge",
+    "Duplicate",
+    "Expired",
+    "FilesystemStore",
+    "FlashMessage",
+    "JSONSerializer",
+    "LeaseExpired",
+    "LeaseTimeout",
+    "Malformed",
+    "MemoryStore",
+    "MessagePackSerializer",
+    "NotSupported",
+    "RecordStore",
+    "RedisStore",
+    "ResponseStarted",
+    "SerializationError",
+    "Serializer",
+    "Session",
+    "SessionConfig",
+    "SessionConflict",
+    "SessionError",
+    "SessionMiddleware",
+    "SessionNotConfigured",
+    "SessionNotLoaded",
+    "SessionRegistry",
+    "SessionSuperseded",
+    "Store",
+    "StoreError",
+    "StoreFull",
+    "StoreTimeout",
+    "StoreUnavailable",
+    "Stored",
+    "Superseded",
+    "Unknown",
+    "generate_key",
+    "get_session",
+    "get_sessions",
+]

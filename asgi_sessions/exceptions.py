@@ -27,6 +27,7 @@
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 __all__ = [
     "BadSignature",
@@ -59,7 +60,13 @@ class SessionError(Exception):
 
 
 class CookieRefused(SessionError):
-    """Why a presented cookie was not accepted; found in ``session.error``, never raised to the application."""
+    """Why a presented cookie was not accepted; found in ``session.error``, never raised to the application.
+
+    Attributes:
+        stage: how far the cookie got before it was refused; of several, the one that got furthest is reported.
+    """
+
+    stage: ClassVar[int] = 0
 
 
 class Malformed(CookieRefused):
@@ -69,21 +76,31 @@ class Malformed(CookieRefused):
 class BadSignature(CookieRefused):
     """Forged, altered, or sealed under a key, mode or cookie name that is not ours."""
 
+    stage = 1
+
 
 class Expired(CookieRefused):
     """Older than its lifetime allows, or issued more than 60 s in the future."""
+
+    stage = 3
 
 
 class Unknown(CookieRefused):
     """Authentic, but the store holds no such record: logged out, revoked or expired."""
 
+    stage = 2
+
 
 class Superseded(CookieRefused):
     """Its secret was replaced by ``regenerate()`` a moment ago; this request can neither read nor write."""
 
+    stage = 4
+
 
 class Duplicate(CookieRefused):
     """Several cookies of one name that contradict each other (cookie tossing)."""
+
+    stage = 5
 
 
 class SessionNotConfigured(SessionError, LookupError):

@@ -1,0 +1,9 @@
+"""Where sessions live between requests."""
+
+from .base import RecordStore, Store, Stored
+from .cookie import CookieStore
+from .filesystem import FilesystemStore
+from .memory import MemoryStore
+from .redis import RedisStore
+
+__all__ = ["CookieStore", "FilesystemStore", "MemoryStore", "RecordStore", "RedisStore", "Store", "Stored"]

@@ -1,9 +1,29 @@
-"""What a store is: the contract for everybody who writes one."""
+"""What a store is: the contract for everybody who writes one, and the commits that build on it."""
 
+import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from os import urandom
+from random import random
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
-__all__ = ["RecordStore", "Store", "Stored"]
+import anyio
+from anyio.lowlevel import RunVar
+from msgspec.structs import replace
+
+from ..exceptions import CookieRefused, Duplicate, LeaseExpired, Malformed, SessionConflict, Unknown
+from ..keyring import Unsealed
+from ..lifetime import Lifetime
+from ..record import HANDLE_SIZE, SECRET_SIZE, Change, Lease, Record, RecordCodec, apply, check_token
+from ..session import Loaded
+
+__all__ = ["Found", "RecordStore", "Store", "Stored"]
+
+logger = logging.getLogger("asgi_sessions")
+
+COMMIT_ATTEMPTS = 40  # conflicts with other processes before a commit gives up, about two seconds of waiting
+LONGEST_PAUSE = 0.1  # seconds between two of them
 
 
 class Stored(NamedTuple):
@@ -18,7 +38,16 @@ class Stored(NamedTuple):
     data: bytes
 
 
+class Found(NamedTuple):
+    """What a cookie led to: a session, or the reason why there is none; neither, if there was no cookie."""
+
+    loaded: Loaded | None = None
+    error: CookieRefused | None = None
+
+
 class Store(ABC):
+    """Where sessions live between requests: a ``CookieStore`` or a ``RecordStore``."""
+
     async def open(self) -> None:
         """Get ready; called when the application starts up. A store that was not opened opens on first use."""
 
@@ -93,3 +122,195 @@ class RecordStore(Store):
             None if there is no record now, whether this call deleted it or it was gone before. Otherwise the
             record of another version that stood in the way, and still does.
         """
+
+    async def quarantine(self, handle: bytes, version: bytes) -> None:
+        """Put a record aside that can not be decoded; optional. Its visitor gets a new session either way."""
+
+    # -- what the registry uses: written once, on the five verbs -------------------------------------------------------
+
+    async def load(self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float) -> Found:
+        """The session that the tokens lead to. Several are read at once; two live ones are none (cookie tossing).
+
+        Raises:
+            StoreError: the store could not be read.
+        """
+        if len(tokens) == 1:
+            return await self._find(tokens[0], codec, lifetime, now)
+        newest = {token.token[:HANDLE_SIZE]: token for token in sorted(tokens, key=_sealed_at)}
+        found: list[Found] = []
+        failed: list[Exception] = []
+
+        async def find(token: Unsealed) -> None:
+            try:
+                found.append(await self._find(token, codec, lifetime, now))
+            except Exception as exc:
+                failed.append(exc)
+
+        async with anyio.create_task_group() as group:
+            for token in newest.values():
+                group.start_soon(find, token)
+        for exc in failed:
+            raise exc
+        return only_one(found)
+
+    async def _find(self, token: Unsealed, codec: RecordCodec, lifetime: Lifetime, now: float) -> Found:
+        try:
+            return Found(await self._open(token, codec, lifetime, now))
+        except CookieRefused as exc:
+            return Found(error=exc)
+
+    async def _open(self, token: Unsealed, codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:
+        handle, secret = token.token[:HANDLE_SIZE], token.token[HANDLE_SIZE:]
+        if len(secret) != SECRET_SIZE:
+            raise Malformed("the token has not the size of handle and secret")
+        stored = await self.read(handle)
+        if stored is None:
+            raise Unknown("the store holds no session for this cookie")
+        try:
+            record = codec.decode(stored.data, handle)
+            values = codec.values(record)
+        except CookieRefused as exc:
+            logger.warning("session record %s can not be read and is put aside: %s", handle.hex(), exc)
+            await self.quarantine(handle, stored.version)
+            raise Malformed("the record can not be read") from exc
+        check_token(record, secret, lifetime, token.sealed_at, now)
+        return Loaded(record, values, token.sealed_at, token.stale, handle, secret, stored.version)
+
+    async def commit(
+        self,
+        loaded: Loaded,
+        change: Change,
+        codec: RecordCodec,
+        *,
+        version: bytes,
+        expires_at: float | None = None,
+        holder: bytes = b"",
+        release: bool = False,
+    ) -> Loaded | None:
+        """Swap the change in; on somebody else's record of the same epoch, merge it into theirs.
+
+        Args:
+            version: the commit's own, made once, so that a commit that is repeated is recognised.
+            expires_at: the new deadline; None keeps it.
+            holder: commit only while the kept record carries this holder's lease.
+            release: give the lease back with the commit.
+
+        Returns:
+            What is kept now. None if the record is gone or of another epoch: the change is dropped.
+
+        Raises:
+            SessionConflict: others were faster every time.
+            LeaseExpired: the lease ran out, or belongs to somebody else.
+            StoreError: the store could not do it, or whether it did is unknown.
+        """
+        async with self.queue(loaded.handle):
+            current = loaded
+            for attempt in range(COMMIT_ATTEMPTS):
+                check_lease(current.record, holder, change.now)
+                record = apply(change, current.record, codec.serializer, version)
+                record = replace(record, lease=None) if release else record
+                data = codec.encode(record, loaded.handle)
+                kept = await self.swap(loaded.handle, current.version, version, data, expires_at)
+                if kept is not None and kept.version == version and kept.data == data:
+                    return loaded._replace(record=record, version=version)
+                rival = self._decode(kept, codec, loaded)
+                if rival is None or version in rival.record.commits:
+                    return rival
+                if rival.record.epoch != loaded.record.epoch:
+                    return None
+                current = rival
+                await _pause(attempt)
+        raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} commits in a row met a newer record")
+
+    async def renew(self, loaded: Loaded, codec: RecordCodec, expires_at: float) -> Loaded | None:
+        """Move the deadline, leaving the data alone. None if the session is gone or of another epoch."""
+        current: Loaded | None = loaded
+        for attempt in range(COMMIT_ATTEMPTS):
+            if current is None or current.record.epoch != loaded.record.epoch:
+                return None
+            if await self.touch(current.handle, current.version, expires_at):
+                return current
+            current = self._decode(await self.read(loaded.handle), codec, loaded)
+            await _pause(attempt)
+        raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} renewals met a newer record")
+
+    async def remove(self, loaded: Loaded, codec: RecordCodec) -> bool:
+        """Delete the record, whoever wrote to it meanwhile. False if a newer epoch keeps it alive."""
+        async with self.queue(loaded.handle):
+            version = loaded.version
+            for attempt in range(COMMIT_ATTEMPTS):
+                rival = await self.delete(loaded.handle, version)
+                if rival is None:
+                    return True
+                decoded = self._decode(rival, codec, loaded)
+                if decoded is not None and decoded.record.epoch != loaded.record.epoch:
+                    return False
+                version = rival.version
+                await _pause(attempt)
+        raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} deletions met a newer record")
+
+    async def acquire(self, loaded: Loaded, codec: RecordCodec, lease: Lease, now: float) -> Loaded | None:
+        """Try once to take the lease on the record as it was loaded. None if it is taken, or the record newer."""
+        taken = loaded.record.lease
+        if taken is not None and taken.until > now and taken.holder != lease.holder:
+            return None
+        version = urandom(8)
+        record = replace(loaded.record, lease=lease)
+        data = codec.encode(record, loaded.handle)
+        kept = await self.swap(loaded.handle, loaded.version, version, data)
+        if kept is None or kept.version != version:
+            return None
+        return loaded._replace(record=record, version=version)
+
+    def _decode(self, stored: Stored | None, codec: RecordCodec, loaded: Loaded) -> Loaded | None:
+        if stored is None:
+            return None
+        try:
+            record = codec.decode(stored.data, loaded.handle)
+        except CookieRefused as exc:
+            logger.warning("session record %s can not be read: %s", loaded.handle.hex(), exc)
+            return None
+        return loaded._replace(record=record, version=stored.version)
+
+    def queue(self, handle: bytes) -> anyio.Lock:
+        """Commits to one handle queue up inside a process; a lock lives as long as somebody holds or awaits it."""
+        locks = _locks.get(None)
+        if locks is None:
+            locks = WeakValueDictionary()
+            _locks.set(locks)
+        key = (id(self), handle)
+        lock = locks.get(key)
+        if lock is None:
+            lock = locks[key] = anyio.Lock(fast_acquire=True)
+        return lock
+
+
+_locks: RunVar[WeakValueDictionary[tuple[int, bytes], anyio.Lock] | None] = RunVar("asgi_sessions.locks")
+
+
+def only_one(found: Sequence[Found]) -> Found:
+    """Of several candidates the one that is alive."""
+    alive = [one for one in found if one.loaded is not None]
+    if len(alive) == 1:
+        return alive[0]
+    if alive:
+        return Found(error=Duplicate("the browser sent several cookies that lead to different sessions"))
+    return max(found, key=lambda one: one.error.stage if one.error else -1)
+
+
+def check_lease(record: Record, holder: bytes, now: float) -> None:
+    """Raise LeaseExpired if ``holder`` has no lease on the record any more; nobody needs one for ordinary commits."""
+    if not holder:
+        return
+    lease = record.lease
+    if lease is None or lease.holder != holder or lease.until <= now:
+        raise LeaseExpired("the exclusive section outlived its lease; nothing of it was committed")
+
+
+def _sealed_at(token: Unsealed) -> float:
+    return token.sealed_at
+
+
+async def _pause(attempt: int) -> None:
+    """Let the others go first, for a random while (full jitter)."""
+    await anyio.sleep(random() * min(LONGEST_PAUSE, 0.001 * 2**attempt))  # noqa: S311 - jitter is no secret

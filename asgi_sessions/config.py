@@ -1,0 +1,174 @@
+"""What the application configures, checked once and put together for use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass, fields, replace
+
+from msgspec import UNSET, UnsetType
+
+from .cookies import CookieOptions, CookieWriter, SameSite
+from .exceptions import SessionNotConfigured
+from .keyring import Keyring, Sealer
+from .lifetime import Lifetime
+from .record import RecordCodec
+from .serializers import MessagePackSerializer, Serializer
+from .session import Policy
+from .stores.base import RecordStore, Store
+from .stores.cookie import CookieStore
+
+__all__ = ["Binding", "Configuration", "SessionConfig"]
+
+ADOPTED_KEPT = 256  # sessions named at run time whose derived keys are kept
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """One further session; what it leaves unset comes from the middleware.
+
+    Attributes:
+        name: what the application calls it: ``await sessions.get(name)``.
+        store: where it lives.
+        cookie_name: None: the same as ``name``.
+        encrypt: nobody but the server can read its values: the cookie of a cookie session, else the stored bytes.
+        serializer: values <-> bytes.
+        max_age, browser_session_ttl, rolling, refresh_interval, absolute_timeout: see ``Lifetime``; seconds.
+        path, domain, same_site, https_only, http_only, partitioned: see ``CookieOptions``.
+    """
+
+    name: str
+    _: KW_ONLY
+    store: Store | UnsetType = UNSET
+    cookie_name: str | None = None
+    encrypt: bool | UnsetType = UNSET
+    serializer: Serializer | UnsetType = UNSET
+    max_age: float | UnsetType | None = UNSET
+    browser_session_ttl: float | UnsetType = UNSET
+    rolling: bool | UnsetType = UNSET
+    refresh_interval: float | UnsetType | None = UNSET
+    absolute_timeout: float | UnsetType | None = UNSET
+    path: str | UnsetType = UNSET
+    domain: str | UnsetType | None = UNSET
+    same_site: SameSite | UnsetType | None = UNSET
+    https_only: bool | UnsetType | None = UNSET
+    http_only: bool | UnsetType = UNSET
+    partitioned: bool | UnsetType = UNSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding(Policy):
+    """One session's configuration, with everything static put together: keys, codec, cookie suffixes."""
+
+    store: Store
+    sealer: Sealer
+    codec: RecordCodec
+    writer: CookieWriter
+
+
+class Configuration:
+    """All sessions that one middleware knows.
+
+    Raises:
+        ValueError: two sessions share a name or a cookie name, or an option can not be right.
+    """
+
+    def __init__(self, keyring: Keyring, default: SessionConfig, further: Iterable[SessionConfig]) -> None:
+        self.keyring = keyring
+        self.defaults = default
+        self.default = self._bind(default)
+        self.bindings = {default.name: self.default}
+        self._adopted: dict[str, Binding] = {}
+        for config in further:
+            self._add(config)
+
+    def stores(self) -> Iterator[Store]:
+        """Every store once."""
+        bindings = [*self.bindings.values(), *self._adopted.values()]
+        yield from {id(binding.store): binding.store for binding in bindings}.values()
+
+    def find(self, name: str) -> Binding | None:
+        return self.bindings.get(name) or self._adopted.get(name)
+
+    def adopt(self, name: str, store: Store) -> Binding:
+        """The session ``name`` in ``store``, configured or not.
+
+        Raises:
+            ValueError: the name belongs to another store, or is no cookie name.
+        """
+        binding = self.find(name)
+        if binding is None:
+            binding = self._bind(_fill(SessionConfig(name=name, store=store), self.defaults))
+            self._check_cookie_name(binding)
+            if len(self._adopted) >= ADOPTED_KEPT:
+                self._adopted.pop(next(iter(self._adopted)))
+            self._adopted[name] = binding
+        if binding.store is not store:
+            raise ValueError(f"session {name!r} is kept in another store; take another name, or that store")
+        return binding
+
+    def unknown(self, name: str) -> SessionNotConfigured:
+        known = ", ".join(map(repr, self.bindings))
+        return SessionNotConfigured(
+            f"no session {name!r}; configured: {known}; "
+            f"add SessionConfig({name!r}) to the middleware, or name a store: get({name!r}, store=...)"
+        )
+
+    def _add(self, config: SessionConfig) -> None:
+        if not isinstance(config, SessionConfig):
+            raise TypeError(f"sessions={config!r}: must be SessionConfig objects")
+        if config.name in self.bindings:
+            raise ValueError(f"sessions: two of the name {config.name!r}; names must differ")
+        binding = self._bind(_fill(config, self.defaults))
+        self._check_cookie_name(binding)
+        self.bindings[config.name] = binding
+
+    def _check_cookie_name(self, binding: Binding) -> None:
+        for other in (*self.bindings.values(), *self._adopted.values()):
+            if other.cookie_name == binding.cookie_name:
+                raise ValueError(
+                    f"sessions {other.name!r} and {binding.name!r} share the cookie name {binding.cookie_name!r}; "
+                    "give one of them a cookie_name of its own"
+                )
+
+    def _bind(self, config: SessionConfig) -> Binding:
+        cookie_name = config.cookie_name or config.name
+        options = CookieOptions(**{field.name: getattr(config, field.name) for field in fields(CookieOptions)})
+        lifetime = Lifetime(**{field.name: getattr(config, field.name) for field in fields(Lifetime)})
+        writer = CookieWriter(cookie_name, options)
+        store, serializer = config.store, config.serializer
+        if not isinstance(store, CookieStore | RecordStore):
+            raise TypeError(f"session {config.name!r}: store={store!r} must be a CookieStore or a RecordStore")
+        if not isinstance(serializer, Serializer):
+            raise TypeError(f"session {config.name!r}: serializer={serializer!r} must be a Serializer")
+        server_side = isinstance(store, RecordStore)
+        keyring, encrypt = self.keyring, bool(config.encrypt)
+        return Binding(
+            name=config.name,
+            cookie_name=cookie_name,
+            lifetime=lifetime,
+            options=options,
+            serializer=serializer,
+            server_side=server_side,
+            store=store,
+            sealer=keyring.encrypter(cookie_name) if encrypt and not server_side else keyring.signer(cookie_name),
+            codec=RecordCodec(
+                serializer,
+                keyring.record_encrypter(cookie_name) if encrypt and server_side else None,
+                readable=server_side,
+            ),
+            writer=writer,
+        )
+
+
+def defaults(**options: object) -> SessionConfig:
+    """The middleware's own session: every option set."""
+    if options["store"] is None:
+        options["store"] = CookieStore()
+    if options["serializer"] is None:
+        options["serializer"] = MessagePackSerializer()
+    return SessionConfig(**options)  # type: ignore[arg-type]  # checked when it is bound
+
+
+def _fill(config: SessionConfig, defaults: SessionConfig) -> SessionConfig:
+    unset = [field.name for field in fields(SessionConfig) if getattr(config, field.name) is UNSET]
+    return replace(config, **{name: getattr(defaults, name) for name in unset})

@@ -1,0 +1,368 @@
+"""Loads and commits the sessions of one connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import anyio
+
+from .config import Binding
+from .cookies import find, is_prefixed
+from .exceptions import (
+    CookieRefused,
+    Duplicate,
+    ResponseStarted,
+    SessionConflict,
+    SessionError,
+    SessionNotLoaded,
+    SessionSuperseded,
+    StoreError,
+    StoreTimeout,
+    StoreUnavailable,
+    Superseded,
+)
+from .keyring import Unsealed
+from .plans import Plan, prepare
+from .session import Loaded, Session
+from .stores.base import Found, RecordStore
+from .stores.cookie import CookieStore
+
+__all__ = ["Exchange", "Settings"]
+
+logger = logging.getLogger("asgi_sessions")
+
+T = TypeVar("T")
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Settings:
+    """What one middleware's exchanges share.
+
+    Attributes:
+        clock: POSIX seconds.
+        commit_timeout: seconds that all commits of one response may take together.
+        warned: whether the warning about a cookie without Secure behind an https proxy was given.
+    """
+
+    clock: Callable[[], float]
+    commit_timeout: float
+    warned: bool = False
+
+
+class Exchange:
+    """One request and its response, or one websocket.
+
+    It refers neither to the scope nor to the sessions: a reference cycle would leave each request to the garbage
+    collector.
+
+    Attributes:
+        started: whether the response headers are gone.
+        set_cookies: by cookie name, the values of Set-Cookie that committed sessions wait to have sent.
+    """
+
+    __slots__ = ("headers", "now", "secure", "set_cookies", "settings", "started")
+
+    def __init__(self, settings: Settings, headers: Headers, scheme: str) -> None:
+        self.settings = settings
+        self.headers = headers
+        self.secure = scheme == "https" or scheme == "wss"
+        self.now = settings.clock
+        self.started = False
+        self.set_cookies: dict[str, tuple[bytes, ...]] = {}
+
+    # -- loading ----------------------------------------------------------------------------------------------------
+
+    def open(self, binding: Binding) -> Session:
+        """A session that is not loaded yet; one that lives in its cookie loads itself at the first access."""
+        return Session(binding, self, _refuse if binding.server_side else self.load_cookie)
+
+    def load_cookie(self, session: Session) -> None:
+        """Unseal and decode a session that lives in its cookie."""
+        binding = cast(Binding, session._policy)
+        now = self.now()
+        tokens, error = self.present(binding, now)
+        found = Found(error=error)
+        if tokens:
+            found = cast(CookieStore, binding.store).load(tokens, binding.codec, binding.lifetime, now)
+        self._take(session, found, error)
+
+    async def load_record(self, session: Session) -> None:
+        """Read a session that lives on the server; without a cookie there is nothing to read.
+
+        Raises:
+            StoreError: the store could not be read.
+        """
+        binding = cast(Binding, session._policy)
+        now = self.now()
+        tokens, error = self.present(binding, now)
+        found = Found(error=error)
+        if tokens:
+            store = cast(RecordStore, binding.store)
+            found = await blamed(store.load(tokens, binding.codec, binding.lifetime, now), session)
+        self._take(session, found, error)
+
+    async def autoload(self, session: Session) -> None:
+        """Load before the application runs; a store that failed is blamed when the session is used."""
+        try:
+            await self.load_record(session)
+        except StoreError as exc:
+            session._pending = _raiser(exc)
+
+    async def reload(self, session: Session) -> None:
+        loaded, binding = session._loaded, cast(Binding, session._policy)
+        if loaded is None:
+            session._fill(None, session.error)
+            return
+        token = Unsealed(loaded.handle + loaded.secret, int(loaded.renewed_at), loaded.stale)
+        store = cast(RecordStore, binding.store)
+        found = await blamed(store.load([token], binding.codec, binding.lifetime, self.now()), session)
+        session._fill(found.loaded, found.error)
+        session._superseded = found.loaded is None
+
+    def present(self, binding: Binding, now: float) -> tuple[list[Unsealed], CookieRefused | None]:
+        """The authentic tokens among the cookies of the session's name, and why the best of the others is refused."""
+        try:
+            values = find(self.headers, binding.writer.name)
+        except Duplicate as exc:
+            return [], exc
+        if len(values) > 1 and is_prefixed(binding.writer.name):
+            return [], Duplicate(f"the browser sent {len(values)} different cookies of a prefixed name")
+        tokens: list[Unsealed] = []
+        error: CookieRefused | None = None
+        for value in values:
+            try:
+                tokens.append(binding.sealer.unseal(value, now))
+            except CookieRefused as exc:
+                error = exc if error is None or exc.stage > error.stage else error
+        return tokens, error
+
+    def _take(self, session: Session, found: Found, error: CookieRefused | None) -> None:
+        reason = None if found.loaded is not None else found.error or error
+        session._fill(found.loaded, reason)
+        session._superseded = isinstance(reason, Superseded)
+        if isinstance(reason, Duplicate):
+            logger.warning(
+                "session %r: %s; a changed path or domain of the cookie is a likely cause",
+                session.name,
+                reason,
+            )
+
+    # -- committing -------------------------------------------------------------------------------------------------
+
+    def prepare(self, session: Session) -> Plan | None:
+        """Decide, encode and check what is due for a session; None: nothing.
+
+        Raises:
+            SerializationError, CookieTooLarge: it can not be stored.
+            ResponseStarted: it could only be done by a cookie, and the response headers are gone.
+            SessionSuperseded: it ended or was regenerated meanwhile, and this request changed it.
+        """
+        if not session.accessed or session._pending is not None:
+            return None
+        if session._superseded:
+            _give_up(session)
+            return None
+        plan = prepare(session, self.now(), secure=self.secure)
+        return plan if plan is None or not self.started else _late(plan)
+
+    async def commit(self, plans: Sequence[Plan]) -> list[tuple[Plan, SessionError]]:
+        """Do what was prepared, all at once; a cancellation lets it complete.
+
+        Returns:
+            What went wrong, StoreError or SessionSuperseded; the rest is committed.
+        """
+        failed: list[tuple[Plan, SessionError]] = []
+
+        async def run(plan: Plan) -> None:
+            try:
+                lost = _too_late(plan) if plan.lost else None
+                await self._execute(plan)
+            except SessionError as exc:
+                failed.append((plan, exc))
+            else:
+                failed.extend([(plan, lost)] if lost else [])
+
+        async def run_all() -> None:
+            failed.clear()
+            open_plans = [plan for plan in plans if not plan.done]
+            if len(open_plans) == 1:
+                await run(open_plans[0])
+                return
+            async with anyio.create_task_group() as group:
+                for plan in open_plans:
+                    group.start_soon(run, plan)
+
+        await completed(run_all)
+        return failed
+
+    async def save(self, session: Session) -> None:
+        """Commit one session now."""
+        plan = self.prepare(session)
+        for _, exc in await self.commit([plan] if plan else []):
+            raise exc
+
+    def finish(self, plan: Plan) -> None:
+        """Note what was committed, or what needs no more than a cookie."""
+        plan.done = True
+        plan.session._settle(plan.after, plan.values, plan.change)
+        if plan.cookies and not self.started:
+            self.set_cookies[plan.binding.cookie_name] = plan.cookies
+            self._check_secure(plan)
+
+    async def _execute(self, plan: Plan) -> None:
+        if plan.binding.server_side:
+            try:
+                with anyio.fail_after(self.settings.commit_timeout):
+                    await blamed(self._store(plan), plan.session)
+            except TimeoutError as exc:
+                raise StoreTimeout(f"no commit within {self.settings.commit_timeout} s") from exc
+        self.finish(plan)
+
+    async def _store(self, plan: Plan) -> None:
+        """
+        Raises:
+            SessionSuperseded: a logout, a login or a ``clear()`` elsewhere was faster.
+            StoreError: the store could not do it.
+        """
+        store, codec = cast(RecordStore, plan.binding.store), plan.binding.codec
+        if plan.doomed is not None and not await store.remove(plan.doomed, codec):
+            raise self._drop(plan)
+        if plan.after is None:
+            return
+        if plan.created is not None:
+            await self._create(store, plan, plan.after, plan.created)
+            return
+        before = cast(Loaded, plan.before)
+        if plan.change is None:
+            kept = await store.renew(before, codec, cast(float, plan.expires_at))
+        else:
+            kept = await store.commit(
+                before,
+                plan.change,
+                codec,
+                version=plan.version,
+                expires_at=plan.expires_at,
+                holder=plan.session._holder,
+                release=plan.release,
+            )
+        if kept is None:
+            raise self._drop(plan)
+        plan.after = plan.after._replace(record=kept.record, version=kept.version)
+
+    async def _create(self, store: RecordStore, plan: Plan, after: Loaded, data: bytes) -> None:
+        if not await store.create(after.handle, plan.version, data, cast(float, plan.expires_at)):
+            raise SessionConflict(f"a record {after.handle.hex()} is there already, against all odds")
+
+    def _drop(self, plan: Plan) -> SessionSuperseded:
+        """Nothing of this session is written any more, and no cookie of it sent."""
+        plan.session._settle(plan.before, plan.values, plan.change)
+        plan.session._superseded = True
+        self.set_cookies.pop(plan.binding.cookie_name, None)
+        known = plan.before or plan.doomed
+        handle = known.handle.hex() if known else None
+        what = "the changes of this request are dropped" if plan.writes else "it is not renewed"
+        return SessionSuperseded(f"session {plan.binding.name!r} ({handle}) ended or was regenerated meanwhile; {what}")
+
+    def _check_secure(self, plan: Plan) -> None:
+        if self.settings.warned or self.secure or b"; Secure" in plan.cookies[-1]:
+            return
+        if any(name == b"x-forwarded-proto" and value.strip() == b"https" for name, value in self.headers):
+            self.settings.warned = True
+            logger.warning(
+                "session %r: the cookie is sent without Secure, but a proxy says that the browser came by https; let "
+                "the server trust the proxy (uvicorn --proxy-headers --forwarded-allow-ips), or set https_only=True",
+                plan.binding.name,
+            )
+
+
+def _give_up(session: Session) -> None:
+    """Say once what a superseded session can not write."""
+    values = session._encode()
+    if not session._is_changed(values):
+        return
+    session._settle(session._loaded, values)
+    session._superseded = True
+    raise SessionSuperseded(
+        f"session {session.name!r} ended or was regenerated meanwhile; the changes of this request are dropped"
+    )
+
+
+def _late(plan: Plan) -> Plan | None:
+    """What of the plan can still be done now that the response headers are gone.
+
+    Raises:
+        ResponseStarted: nothing of it.
+    """
+    plan.cookies = ()
+    if not plan.writes:
+        return None
+    if not plan.binding.server_side or (plan.created is not None and plan.doomed is None):
+        raise _too_late(plan)
+    if plan.created is not None:
+        # invalidated, then used again: the old record can still be deleted
+        plan.created = plan.after = None
+        plan.lost = True
+    return plan
+
+
+def _raiser(exc: StoreError) -> Callable[[Session], None]:
+    def fail(session: Session) -> None:
+        raise exc
+
+    return fail
+
+
+def _too_late(plan: Plan) -> ResponseStarted:
+    return ResponseStarted(
+        f"session {plan.binding.name!r}: changes of {plan.changed_keys()} after the response started are lost; "
+        "they need a cookie, which can not be sent any more"
+    )
+
+
+def _refuse(session: Session) -> None:
+    raise SessionNotLoaded(
+        f"session {session.name!r} is not loaded: await get_sessions(scope).get({session.name!r}) first"
+    )
+
+
+async def blamed(work: Awaitable[T], session: Session) -> T:
+    """Whatever a store raises is the store's fault, and typed."""
+    try:
+        return await work
+    except SessionError:
+        raise
+    except Exception as exc:
+        store = type(cast(Binding, session._policy).store).__name__
+        raise StoreUnavailable(f"session {session.name!r}: {store} failed ({type(exc).__name__})") from exc
+
+
+async def completed(work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work; if it is cancelled in the middle, do it again from the start, undisturbed, then be cancelled.
+
+    Every write of a store is safe to repeat, so this costs nothing as long as nobody cancels.
+    """
+    try:
+        await work()
+    except anyio.get_cancelled_exc_class():
+        with anyio.CancelScope(shield=True):
+            await _undisturbed(work)
+        raise
+
+
+async def _undisturbed(work: Callable[[], Awaitable[None]]) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # trio
+        await work()
+        return
+    task = asyncio.ensure_future(work())
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):  # task.cancel() knows no shield
+            await asyncio.wait([task])
+    task.result()

@@ -1,0 +1,149 @@
+"""A dict that is filled at its first access, and knows whether it was accessed or modified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
+
+from .exceptions import SessionError
+
+if TYPE_CHECKING:
+    from _collections_abc import dict_items, dict_keys, dict_values
+
+__all__ = ["LazyDict"]
+
+_PLACEHOLDER = object()
+
+
+class LazyDict(dict[Any, Any]):
+    """A real ``dict`` whose methods note each access and each modification.
+
+    Until it is filled it holds one private placeholder: C code that asks for its length or its items either goes
+    through the methods below (``json.dumps``) or fails loudly at a key that is no string, and never takes it
+    for an empty dict.
+
+    Attributes:
+        accessed: whether it was used in any way.
+        modified: whether one of its own methods changed it; changes of nested values do not show here.
+    """
+
+    accessed = False
+    modified = False
+
+    def __init__(self) -> None:
+        dict.__setitem__(self, _PLACEHOLDER, None)
+
+    def mark_accessed(self) -> None:
+        """Note an access; called by every method, and by Starlette's ``request.session``."""
+        self.accessed = True
+
+    def mark_modified(self) -> None:
+        """Note a modification."""
+        self.mark_accessed()
+        self.modified = True
+
+    def __getitem__(self, key: Any) -> Any:
+        if not self.accessed:
+            self.mark_accessed()
+        return dict.__getitem__(self, key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        if not self.accessed:
+            self.mark_accessed()
+        return dict.get(self, key, default)
+
+    def __contains__(self, key: object) -> bool:
+        self.mark_accessed()
+        return dict.__contains__(self, key)
+
+    def __iter__(self) -> Iterator[Any]:
+        self.mark_accessed()
+        return dict.__iter__(self)
+
+    def __reversed__(self) -> Iterator[Any]:
+        self.mark_accessed()
+        return dict.__reversed__(self)
+
+    def __len__(self) -> int:
+        self.mark_accessed()
+        return dict.__len__(self)
+
+    def keys(self) -> dict_keys[Any, Any]:
+        self.mark_accessed()
+        return dict.keys(self)
+
+    def values(self) -> dict_values[Any, Any]:
+        self.mark_accessed()
+        return dict.values(self)
+
+    def items(self) -> dict_items[Any, Any]:
+        self.mark_accessed()
+        return dict.items(self)
+
+    def copy(self) -> dict[Any, Any]:
+        """A plain dict with the same values."""
+        self.mark_accessed()
+        return dict.copy(self)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return dict, (self.copy(),)  # copy.deepcopy() and pickle get the values, never the connection
+
+    def __eq__(self, other: object) -> bool:
+        self.mark_accessed()
+        return dict.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        self.mark_accessed()
+        return dict.__ne__(self, other)
+
+    def __or__(self, other: Any) -> dict[Any, Any]:
+        return self.copy() | other
+
+    def __ror__(self, other: Any) -> dict[Any, Any]:
+        return other | self.copy()  # type: ignore[no-any-return]  # a dict, or NotImplemented raised by it
+
+    def __repr__(self) -> str:
+        try:
+            self.mark_accessed()
+        except SessionError as exc:
+            return f"<{type(self).__name__}: {exc}>"
+        return dict.__repr__(self)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.mark_modified()
+        dict.__setitem__(self, key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self.mark_modified()
+        dict.__delitem__(self, key)
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]  # dict's own overloads, as one
+        self.mark_modified()
+        dict.update(self, other)
+        return self
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        self.mark_modified()
+        dict.update(self, *args, **kwargs)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        self.mark_accessed()
+        if not dict.__contains__(self, key):
+            self.modified = True
+        return dict.setdefault(self, key, default)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        self.mark_accessed()
+        if dict.__contains__(self, key):
+            self.modified = True
+        return dict.pop(self, key, *default)
+
+    def popitem(self) -> tuple[Any, Any]:
+        self.mark_accessed()
+        item = dict.popitem(self)
+        self.modified = True
+        return item
+
+    def clear(self) -> None:
+        self.mark_modified()
+        dict.clear(self)

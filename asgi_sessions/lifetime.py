@@ -1,0 +1,92 @@
+"""When a session ends, and when it is due for renewal."""
+
+from dataclasses import dataclass, replace
+
+__all__ = ["DAY", "Lifetime"]
+
+DAY = 24 * 3600  # seconds
+
+#: Renewal is due after this part of the lifetime, but not more often than once a minute.
+RENEWALS_PER_LIFETIME = 10
+SHORTEST_REFRESH = 60.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifetime:
+    """How long a session lives; all figures in seconds.
+
+    Attributes:
+        max_age: lifetime of the session and of its cookie. None: the cookie lasts until the browser closes and the
+            record for ``browser_session_ttl``. Zero or negative: expired at once.
+        browser_session_ttl: lifetime of the record of a browser-session cookie.
+        rolling: a request that accesses the session extends it. Otherwise it ends ``max_age`` after its start.
+        refresh_interval: a rolling session is renewed at most once in this time. None: a tenth of the lifetime, at
+            least 60 s, at most half of the lifetime.
+        absolute_timeout: an upper bound, counted from the session's creation or its last ``regenerate()`` (login),
+            that no activity extends (OWASP Session Management Cheat Sheet, "Absolute Timeout"). None: no bound.
+
+    Raises:
+        ValueError: if a figure is not a number of seconds, or contradicts another one.
+    """
+
+    max_age: float | None = 14 * DAY
+    browser_session_ttl: float = DAY
+    rolling: bool = True
+    refresh_interval: float | None = None
+    absolute_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        for option in ("max_age", "browser_session_ttl", "refresh_interval", "absolute_timeout"):
+            _check_seconds(option, getattr(self, option))
+        if self.browser_session_ttl is None or self.browser_session_ttl <= 0:
+            raise ValueError(f"browser_session_ttl={self.browser_session_ttl!r}: must be more than 0 seconds")
+        if self.absolute_timeout is not None and self.absolute_timeout <= 0:
+            raise ValueError(f"absolute_timeout={self.absolute_timeout!r}: must be more than 0 seconds, or None")
+        if self.refresh_interval is not None and self.refresh_interval < 0:
+            raise ValueError(f"refresh_interval={self.refresh_interval!r}: must not be negative; None picks one")
+        if self.rolling and self.duration > 0 and (self.refresh_interval or 0) >= self.duration:
+            raise ValueError(
+                f"refresh_interval={self.refresh_interval!r} is not shorter than the lifetime of {self.duration} s, "
+                "so the session would never be renewed; make it shorter, or set rolling=False"
+            )
+
+    @property
+    def duration(self) -> float:
+        """Seconds from one renewal to the end."""
+        return self.browser_session_ttl if self.max_age is None else self.max_age
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one renewal to the next."""
+        shortest = SHORTEST_REFRESH if self.refresh_interval is None else self.refresh_interval
+        if self.refresh_interval is None:
+            shortest = max(shortest, self.duration / RENEWALS_PER_LIFETIME)
+        return min(shortest, self.duration / 2)
+
+    def chosen(self, remember: int | None) -> "Lifetime":
+        """This lifetime after ``remember(seconds)`` or ``forget()`` (0); None: no choice was made."""
+        if remember is None:
+            return self
+        return replace(self, max_age=remember or None, refresh_interval=None)
+
+    def expires_at(self, *, renewed_at: float, started_at: float) -> float:
+        """The deadline of a session that started and was last renewed at these instants (POSIX seconds)."""
+        end = (renewed_at if self.rolling else started_at) + self.duration
+        if self.absolute_timeout is None:
+            return end
+        return min(end, started_at + self.absolute_timeout)
+
+    def is_due(self, *, renewed_at: float, now: float) -> bool:
+        """Whether an accessed session is due for renewal."""
+        return self.rolling and now - renewed_at >= self.interval
+
+    def cookie_max_age(self, *, expires_at: float, now: float) -> int | None:
+        """The cookie's ``Max-Age``; None for a browser-session cookie."""
+        return None if self.max_age is None else max(0, int(expires_at - now))
+
+
+def _check_seconds(option: str, value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 1e11:
+        raise ValueError(f"{option}={value!r}: must be a number of seconds, or None")

@@ -1,0 +1,293 @@
+"""The ASGI middleware: the only module that knows messages."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
+
+import anyio
+from starlette.datastructures import Secret
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
+
+from .config import Configuration, SessionConfig, defaults
+from .cookies import SameSite, add_cache_control, add_vary
+from .exceptions import StoreError
+from .exchange import Exchange, Settings
+from .keyring import Keyring
+from .plans import Plan
+from .registry import SessionRegistry
+from .serializers import Serializer
+from .stores.base import Store
+
+__all__ = ["SessionMiddleware"]
+
+logger = logging.getLogger("asgi_sessions")
+
+_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start", "websocket.close"})
+RETRY_AFTER = 5  # seconds; what a 503 asks the client to wait
+
+
+class SessionMiddleware:
+    """Puts a registry of sessions into the scope and commits them before the response starts.
+
+    ``scope["session"]`` is the middleware's own session (Starlette's ``request.session``), ``scope["sessions"]`` the
+    registry. The parameters up to ``domain`` are those of Starlette's ``SessionMiddleware``, in its order.
+
+    Args:
+        app: the ASGI application.
+        secret_key: signs and encrypts; at least 32 random characters, ``python -m asgi_sessions keygen`` makes one.
+        session_cookie: the cookie's name.
+        max_age: seconds; None: until the browser closes. See ``Lifetime``.
+        path, same_site, https_only, domain, http_only, partitioned: see ``CookieOptions``.
+        store: where the session lives; None: in its cookie.
+        fallback_keys: former keys, accepted for reading; what is read under one is sealed anew.
+        encrypt: nobody but the server can read the values; by default they are signed only.
+        serializer: values <-> bytes; None: MessagePack with Python's types.
+        rolling, refresh_interval, absolute_timeout, browser_session_ttl: see ``Lifetime``; seconds.
+        autoload: whether a server-side session is loaded before the application runs, so that ``request.session``
+            works without ``await``; True, False, or a function of the scope.
+        sessions: further sessions.
+        on_store_error: ``"respond"``: a commit that failed is answered with 503; ``"raise"``: the StoreError is raised
+            to whatever is around this middleware.
+        commit_timeout: seconds that the commits before a response may take.
+        clock: POSIX seconds.
+
+    Raises:
+        ValueError, TypeError: an option can not be right; the message says what to write instead.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        secret_key: str | bytes | Secret,
+        session_cookie: str = "session",
+        max_age: float | None = 14 * 24 * 3600,
+        path: str = "/",
+        same_site: SameSite | None = "lax",
+        https_only: bool | None = None,
+        domain: str | None = None,
+        *,
+        store: Store | None = None,
+        fallback_keys: Sequence[str | bytes | Secret] = (),
+        encrypt: bool = False,
+        serializer: Serializer | None = None,
+        rolling: bool = True,
+        refresh_interval: float | None = None,
+        absolute_timeout: float | None = None,
+        browser_session_ttl: float = 24 * 3600,
+        http_only: bool = True,
+        partitioned: bool = False,
+        autoload: bool | Callable[[Scope], bool] = True,
+        sessions: Sequence[SessionConfig] = (),
+        on_store_error: Literal["respond", "raise"] = "respond",
+        commit_timeout: float = 10.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if on_store_error not in ("respond", "raise"):
+            raise ValueError(f"on_store_error={on_store_error!r}: write 'respond' or 'raise'")
+        if not callable(autoload) and not isinstance(autoload, bool):
+            raise TypeError(f"autoload={autoload!r}: write True, False, or a function of the scope")
+        if not commit_timeout > 0:
+            raise ValueError(f"commit_timeout={commit_timeout!r}: must be more than 0 seconds")
+        own = defaults(
+            name="session",
+            store=store,
+            cookie_name=session_cookie,
+            encrypt=encrypt,
+            serializer=serializer,
+            max_age=max_age,
+            browser_session_ttl=browser_session_ttl,
+            rolling=rolling,
+            refresh_interval=refresh_interval,
+            absolute_timeout=absolute_timeout,
+            path=path,
+            domain=domain,
+            same_site=same_site,
+            https_only=https_only,
+            http_only=http_only,
+            partitioned=partitioned,
+        )
+        self.app = app
+        self._configuration = Configuration(Keyring(secret_key, fallback_keys), own, sessions)
+        self._settings = Settings(clock=clock, commit_timeout=commit_timeout)
+        self._autoload = autoload
+        self._loads_early = self._configuration.default.server_side
+        self._raises = on_store_error == "raise"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._lifespan(scope, receive, send)
+            return
+        exchange = Exchange(self._settings, scope["headers"], scope.get("scheme", ""))
+        session = exchange.open(self._configuration.default)
+        outer, outer_session = scope.get("sessions"), scope.get("session")
+        sessions = SessionRegistry(self._configuration, exchange, session, outer)
+        responder = Responder(exchange, sessions, receive, send)
+        scope["session"], scope["sessions"] = session, sessions
+        try:
+            if self._loads_early and (self._autoload is True or (self._autoload and self._autoload(scope))):
+                await exchange.autoload(session)
+            if scope["type"] == "websocket":
+                receive = responder.receive
+            await self.app(scope, receive, responder.send)
+            await responder.finish()
+        except BaseException as exc:
+            if exchange.started and responder.is_disconnect(exc):
+                await responder.finish()
+            failure = responder.error or _store_failure(exc)
+            if exchange.started or failure is None or self._raises or not isinstance(exc, Exception):
+                raise
+            await responder.refuse(scope, failure)
+        finally:
+            if outer_session is not None:
+                scope["session"], scope["sessions"] = outer_session, outer
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open the stores early, and close them at the end; each opens on first use without this."""
+
+        async def opening() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._each_store("open")
+            return message
+
+        async def closing(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                await self._each_store("close")
+            await send(message)
+
+        if scope["type"] != "lifespan":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self.app(scope, opening, closing)
+        finally:
+            await self._each_store("close")
+
+    async def _each_store(self, verb: Literal["open", "close"]) -> None:
+        """A store that is down now may be up when it is needed: say so, and let the application start."""
+        for store in self._configuration.stores():
+            try:
+                await getattr(store, verb)()
+            except Exception:
+                logger.exception("%s could not %s", type(store).__name__, verb)
+
+
+class Responder:
+    """Stands between the application and the server, for one connection.
+
+    Attributes:
+        error: why the commit before the response failed; from then on nothing but an error may be answered.
+    """
+
+    __slots__ = ("_broken", "_disconnected", "_exchange", "_receive", "_send", "_sessions", "error")
+
+    def __init__(self, exchange: Exchange, sessions: SessionRegistry, receive: Receive, send: Send) -> None:
+        self._exchange = exchange
+        self._sessions = sessions
+        self._receive = receive
+        self._send = send
+        self._disconnected = False
+        self._broken = False  # the application answers an error of its own: nothing is committed
+        self.error: StoreError | None = None
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Commit before the start of the response, pass everything else through."""
+        if self._exchange.started:
+            return self._pass(message)
+        if message["type"] not in _STARTS:
+            if self.error is not None:
+                raise self.error
+            return self._send(message)
+        if not self._sessions.accessed and self.error is None:
+            self._exchange.started = True
+            return self._send(message)
+        if message["type"] == "websocket.close" or message.get("status", 200) >= 500:
+            self._broken = message["type"] != "websocket.close"
+            return self._send(self._start(message))
+        if self.error is not None:
+            raise self.error
+        plans = self._sessions.prepare()
+        if any(plan.binding.server_side for plan in plans):
+            return self._commit(plans, message)
+        for plan in plans:
+            self._exchange.finish(plan)
+        return self._send(self._start(message))
+
+    async def receive(self) -> Message:
+        await self._end_doomed()
+        return await self._receive()
+
+    async def finish(self) -> None:
+        """The application returned: commit what it changed since the response started."""
+        if self._exchange.started:
+            if not self._broken:
+                await self._sessions.finish()
+        elif self.error is not None:
+            raise self.error
+
+    async def refuse(self, scope: Scope, failure: StoreError) -> None:
+        """Answer 503; the cookies of sessions that were committed are still delivered."""
+        logger.error("answered 503, a session store failed: %s", failure, exc_info=failure)
+        if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+            await self._send({"type": "websocket.close", "code": 1013, "reason": "try again later"})
+            return
+        kind = "http.response" if scope["type"] == "http" else "websocket.http.response"
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"retry-after", b"%d" % RETRY_AFTER),
+            (b"cache-control", b"no-store"),
+        ]
+        await self._send(self._start({"type": f"{kind}.start", "status": 503, "headers": headers}))
+        await self._send({"type": f"{kind}.body", "body": b"Service Unavailable"})
+
+    def is_disconnect(self, exc: BaseException) -> bool:
+        """Whether the application was ended by its client rather than by a fault of its own."""
+        gone = (ClientDisconnect, WebSocketDisconnect, anyio.get_cancelled_exc_class())
+        return self._disconnected or isinstance(exc, gone)
+
+    async def _commit(self, plans: Sequence[Plan], message: Message) -> None:
+        for plan, error in await self._exchange.commit(plans):
+            if isinstance(error, StoreError):
+                self.error = self.error or error
+            elif plan.writes:
+                logger.warning("%s", error)
+        if self.error is not None:
+            raise self.error
+        await self._send(self._start(message))
+
+    def _start(self, message: Message) -> Message:
+        """The message with the headers that the sessions ask for."""
+        exchange = self._exchange
+        exchange.started = True
+        headers = list(message.get("headers", ()))
+        if self._sessions.accessed:
+            add_vary(headers)
+        if exchange.set_cookies:
+            headers += [(b"set-cookie", value) for values in exchange.set_cookies.values() for value in values]
+            add_cache_control(headers)
+        return {**message, "headers": headers}
+
+    async def _pass(self, message: Message) -> None:
+        await self._end_doomed()
+        try:
+            await self._send(message)
+        except OSError:
+            self._disconnected = True
+            raise
+
+    async def _end_doomed(self) -> None:
+        """A late ``invalidate()`` does not wait for the application to return."""
+        if self._exchange.started and not self._broken and self._sessions.doomed:
+            await self._sessions.finish()
+
+
+def _store_failure(exc: BaseException) -> StoreError | None:
+    """The StoreError behind what the application raised, if there is nothing else in it."""
+    if isinstance(exc, ExceptionGroup) and exc.split(StoreError)[1] is None:
+        return _store_failure(exc.exceptions[0])
+    return exc if isinstance(exc, StoreError) else None

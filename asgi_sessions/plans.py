@@ -1,0 +1,188 @@
+"""What a commit has to do for one session: decided, encoded and checked before anything is done."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from os import urandom
+from typing import cast
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from .config import Binding
+from .cookies import MAX_COOKIE, CookieOptions, CookieWriter
+from .exceptions import CookieTooLarge
+from .lifetime import Lifetime
+from .record import HANDLE_SIZE, SECRET_SIZE, Change, Record, apply, digest
+from .session import Loaded, Session, effective_options
+
+__all__ = ["Plan", "prepare"]
+
+LARGEST_NAMED = 3  # keys in the message of CookieTooLarge
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """What is to be done for one session; doing it twice is the same as doing it once.
+
+    Attributes:
+        before, after: the session as it was loaded, and as it will be; None: there is none.
+        values: the session's encoded dict, the base of what comes next.
+        change: what this request did; None: nothing but a renewal, or the end.
+        doomed: the record to delete.
+        created: the encoded record to create.
+        version: of the commit.
+        expires_at: the record's new deadline; None: it stays.
+        cookies: values of Set-Cookie to send once it is done.
+        release: give the exclusive section's lease back with the commit.
+        lost: something of it can not be done any more.
+        done: it took place.
+    """
+
+    session: Session
+    binding: Binding
+    values: bytes
+    before: Loaded | None = None
+    after: Loaded | None = None
+    change: Change | None = None
+    doomed: Loaded | None = None
+    created: bytes | None = None
+    version: bytes = b""
+    expires_at: float | None = None
+    cookies: tuple[bytes, ...] = ()
+    release: bool = False
+    lost: bool = False
+    done: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether the application did something; a mere renewal can wait for the next request."""
+        return self.change is not None or self.doomed is not None
+
+    def changed_keys(self) -> str:
+        """The top-level keys that the application set or removed, for a message."""
+        split = self.binding.serializer.split
+        before, after = split(self.session._base), split(self.values)
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        return ", ".join(map(repr, keys)) or "flashes or attributes"
+
+
+def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
+    """Decide what is due for a session that was accessed; None: nothing.
+
+    Args:
+        now: POSIX seconds.
+        secure: whether the connection's scheme is https or wss.
+
+    Raises:
+        SerializationError: a value can not be stored.
+        CookieTooLarge: the cookie would exceed 4096 bytes.
+    """
+    binding = cast(Binding, session._policy)
+    values = session._encode()
+    before, lifetime = session._loaded, session._lifetime
+    kept_empty = binding.server_side and before is not None and not session._cleared
+    if lifetime.duration <= 0 or not (kept_empty or session._has_content()):
+        return _end(session, binding, values, secure)
+    due = before is not None and (before.stale or lifetime.is_due(renewed_at=before.renewed_at, now=now))
+    changed = before is None or session._is_changed(values)
+    if not due and not changed:
+        return None
+    change = session._change(values, now) if changed else None
+    plan = Plan(session=session, binding=binding, values=values, before=before, change=change, doomed=session._doomed)
+    if not binding.server_side:
+        token = _plan_cookie(plan, int(now))
+    elif before is None:
+        token = _plan_creation(plan, int(now))
+    else:
+        token = _plan_commit(plan, before, int(now))
+        if not due and not _reaches_cookie(session):
+            return plan
+    _seal(plan, token, lifetime, int(now), secure)
+    return plan
+
+
+def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Plan | None:
+    """Nothing is left: delete the record, expire the cookie with the very attributes it was set with."""
+    doomed = session._loaded or session._doomed
+    if doomed is None and not session._discarded:
+        return None
+    options = effective_options(binding, doomed.record.cookie) if doomed else binding.options
+    expired = _writer(binding, options).expire(secure=secure)
+    return Plan(session=session, binding=binding, values=values, doomed=doomed, cookies=(expired,))
+
+
+def _plan_cookie(plan: Plan, now: int) -> bytes:
+    """The record is the token."""
+    record = plan.before.record if plan.before else _fresh(plan, now)
+    if plan.change is not None:
+        record = apply(plan.change, record, plan.binding.serializer)
+    if plan.session._regenerated or plan.before is None:
+        record = replace(record, id=urandom(8), started_at=now)
+    plan.after = Loaded(record, {}, now)
+    return plan.binding.codec.encode(record)
+
+
+def _plan_creation(plan: Plan, now: int) -> bytes:
+    handle, secret, plan.version = urandom(HANDLE_SIZE), urandom(SECRET_SIZE), urandom(8)
+    record = replace(_fresh(plan, now), secret_hash=digest(secret), commits=(plan.version,))
+    if plan.change is not None:
+        record = apply(plan.change, record, plan.binding.serializer)
+    plan.after = Loaded(record, {}, now, handle=handle, secret=secret, version=plan.version)
+    plan.created = plan.binding.codec.encode(record, handle)
+    return handle + secret
+
+
+def _plan_commit(plan: Plan, before: Loaded, now: int) -> bytes:
+    """The store merges the change into the record when it gets there; here only what the cookie needs is known."""
+    plan.version = urandom(8)
+    plan.after = before
+    if plan.session._regenerated and plan.change is not None:
+        secret = urandom(SECRET_SIZE)
+        plan.change = dataclasses.replace(plan.change, secret_hash=digest(secret))
+        plan.after = before._replace(secret=secret, record=replace(before.record, started_at=now))
+    return before.handle + plan.after.secret
+
+
+def _fresh(plan: Plan, now: int) -> Record:
+    return Record(values=plan.session._base, created_at=now, started_at=now)
+
+
+def _reaches_cookie(session: Session) -> bool:
+    """Whether the change shows in the cookie of a server-side session."""
+    return session._regenerated or session._remember is not UNSET or session._cookie is not UNSET
+
+
+def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) -> None:
+    """Put the token into a cookie, which renews the session."""
+    binding, after = plan.binding, cast(Loaded, plan.after)
+    value = binding.sealer.seal(token, now)
+    size = binding.writer.size(len(value))
+    if size > MAX_COOKIE:
+        raise CookieTooLarge(binding.name, size, MAX_COOKIE, _largest_keys(plan))
+    expires_at = lifetime.expires_at(renewed_at=now, started_at=after.record.started_at)
+    plan.after = after._replace(renewed_at=now, stale=False)
+    plan.expires_at = expires_at
+    writer = _writer(binding, plan.session.cookie_options)
+    max_age = lifetime.cookie_max_age(expires_at=expires_at, now=now)
+    plan.cookies = (*_moved(plan, writer, secure), writer.set(value, max_age=max_age, secure=secure))
+
+
+def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> tuple[bytes, ...]:
+    """A cookie of another path or domain is another cookie: expire the former one."""
+    if plan.before is None or plan.session._cookie is UNSET:
+        return ()
+    former = effective_options(plan.binding, plan.before.record.cookie)
+    if (former.path, former.domain) == (writer.options.path, writer.options.domain):
+        return ()
+    return (_writer(plan.binding, former).expire(secure=secure),)
+
+
+def _writer(binding: Binding, options: CookieOptions) -> CookieWriter:
+    return binding.writer if options == binding.options else CookieWriter(binding.cookie_name, options)
+
+
+def _largest_keys(plan: Plan) -> list[tuple[object, int]]:
+    sizes = [(key, len(value)) for key, value in plan.binding.serializer.split(plan.values).items()]
+    return sorted(sizes, key=lambda item: -item[1])[:LARGEST_NAMED]

@@ -1,0 +1,254 @@
+"""What is stored for one session, what one request did to it, and how the two come together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from .exceptions import Expired, Malformed, Superseded, Unknown
+from .keyring import RecordSealer
+from .lifetime import Lifetime
+from .serializers import Serializer
+
+__all__ = ["Change", "Flash", "Lease", "Record", "RecordCodec", "apply", "check_token", "digest", "merge"]
+
+HANDLE_SIZE = 16  # bytes; OWASP asks for 64 bits of entropy in a session id, this half alone is not the credential
+SECRET_SIZE = 32  # bytes
+COMMITS_KEPT = 4  # how many commit versions a record remembers
+SUPERSEDED_FOR = 60  # seconds for which the previous secret is told from an unknown one
+
+Owner = str | int
+
+
+class Flash(msgspec.Struct, frozen=True, array_like=True):
+    """One flash message; the id lets parallel requests add and consume without loss."""
+
+    id: bytes
+    category: str
+    message: bytes  # encoded by the session's serializer
+
+
+class Lease(msgspec.Struct, frozen=True, array_like=True):
+    """Who is in the exclusive section, and until when (POSIX seconds)."""
+
+    holder: bytes
+    until: float
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is stored for one session. The short names are the wire format: a cookie has 4096 bytes.
+
+    Attributes:
+        values: the session's dict, encoded by its serializer.
+        created_at, started_at: POSIX seconds; the second one is moved by ``regenerate()``.
+        id: 8 random bytes that tell a cookie session from another one; empty for server-side sessions.
+        secret_hash: SHA-256 of the token's secret; empty for cookie sessions.
+        previous_hash, previous_until: the same of the secret before, and until when it is told from an unknown one.
+        epoch: raised by ``clear()`` and ``regenerate()``; a change made against an older one is dropped.
+        owner: the principal, or None.
+        remember: the lifetime chosen at run time: seconds, 0 for a browser session, None for the configuration's.
+        cookie: the cookie attributes that this session overrides.
+        commits: the last versions committed, newest last; a commit that finds itself here is already done.
+    """
+
+    values: bytes = msgspec.field(name="v")
+    created_at: int = msgspec.field(name="t")
+    started_at: int = msgspec.field(name="s")
+    id: bytes = msgspec.field(name="i", default=b"")
+    secret_hash: bytes = msgspec.field(name="h", default=b"")
+    previous_hash: bytes = msgspec.field(name="p", default=b"")
+    previous_until: int = msgspec.field(name="u", default=0)
+    epoch: int = msgspec.field(name="e", default=0)
+    flashes: tuple[Flash, ...] = msgspec.field(name="f", default=())
+    owner: str | int | None = msgspec.field(name="o", default=None)
+    remember: int | None = msgspec.field(name="r", default=None)
+    cookie: dict[str, str | bool | None] = msgspec.field(name="c", default_factory=dict)
+    lease: Lease | None = msgspec.field(name="l", default=None)
+    commits: tuple[bytes, ...] = msgspec.field(name="m", default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What one request did to a session.
+
+    Attributes:
+        base, values: the encoded dict before and after.
+        cleared: whether ``clear()`` was called: everything that was there goes, whoever wrote it.
+        added, consumed: flashes added, and the ids of those consumed.
+        secret_hash: of the new secret, after ``regenerate()``; empty without.
+        owner, remember, cookie: the new one, or UNSET.
+        now: POSIX seconds.
+    """
+
+    base: bytes
+    values: bytes
+    now: float
+    cleared: bool = False
+    added: tuple[Flash, ...] = ()
+    consumed: frozenset[bytes] = frozenset()
+    secret_hash: bytes = b""
+    owner: Owner | None | UnsetType = UNSET
+    remember: int | None | UnsetType = UNSET
+    cookie: Mapping[str, str | bool | None] | UnsetType = UNSET
+
+
+def apply(change: Change, record: Record, serializer: Serializer, version: bytes = b"") -> Record:
+    """The record after the change; the record may be a newer one than the change was made against.
+
+    The caller has checked that both are of one epoch. The lease is carried through.
+    """
+    fields: dict[str, Any] = {
+        "values": _merge_values(change, record, serializer),
+        "flashes": _merge_flashes(change, record),
+    }
+    if change.cleared or change.secret_hash:
+        fields["epoch"] = record.epoch + 1
+    if change.secret_hash:
+        fields["started_at"] = int(change.now)
+        fields["previous_hash"] = record.secret_hash
+        fields["previous_until"] = int(change.now) + SUPERSEDED_FOR
+        fields["secret_hash"] = change.secret_hash
+    for name in ("owner", "remember", "cookie"):
+        value = getattr(change, name)
+        if value is not UNSET:
+            fields[name] = value
+    if version:
+        fields["commits"] = (*record.commits, version)[-COMMITS_KEPT:]
+    return msgspec.structs.replace(record, **fields)
+
+
+def _merge_values(change: Change, record: Record, serializer: Serializer) -> bytes:
+    if change.cleared or record.values == change.base:
+        return change.values
+    if change.values == change.base:
+        return record.values
+    split = serializer.split
+    return serializer.join(merge(split(change.base), split(change.values), split(record.values)))
+
+
+def _merge_flashes(change: Change, record: Record) -> tuple[Flash, ...]:
+    if change.cleared:
+        return change.added
+    there = {flash.id for flash in record.flashes}
+    kept = [flash for flash in record.flashes if flash.id not in change.consumed]
+    return (*kept, *(flash for flash in change.added if flash.id not in there))
+
+
+def merge(base: Mapping[Any, bytes], mine: Mapping[Any, bytes], theirs: Mapping[Any, bytes]) -> dict[Any, bytes]:
+    """Three-way merge by top-level key: ``theirs``, with what changed from ``base`` to ``mine`` done to it.
+
+    Keys that only one side changed are that side's; a key that both changed is mine, the later commit's.
+    """
+    merged = {key: value for key, value in theirs.items() if key in mine or key not in base}
+    merged.update((key, value) for key, value in mine.items() if base.get(key) != value)
+    return merged
+
+
+def digest(secret: bytes) -> bytes:
+    """What the store keeps of a secret: 32 random bytes need no salt and no slow hash."""
+    return sha256(secret).digest()
+
+
+def check_token(record: Record, secret: bytes, lifetime: Lifetime, renewed_at: float, now: float) -> None:
+    """Raise why this token does not open this record, compared in constant time; return None if it does."""
+    presented = digest(secret)
+    if not compare_digest(presented, record.secret_hash):
+        if record.previous_hash and now < record.previous_until and compare_digest(presented, record.previous_hash):
+            raise Superseded("the session was regenerated a moment ago, by a login as a rule")
+        raise Unknown("the store holds no session for this cookie")
+    check_age(record, lifetime, renewed_at, now)
+
+
+def check_age(record: Record, lifetime: Lifetime, renewed_at: float, now: float) -> None:
+    """Raise Expired if the session's time is over, whatever the store or the browser keep."""
+    ends_at = lifetime.chosen(record.remember).expires_at(renewed_at=renewed_at, started_at=record.started_at)
+    if now >= ends_at:
+        raise Expired(f"the session ended {now - ends_at:.0f} s ago")
+
+
+class RecordCodec:
+    """Records <-> the bytes that a store keeps, for one session configuration.
+
+    MessagePack; a JSON object where the serializer writes text, for those who read the store with other tools;
+    encrypted where the configuration says so, bound to the record's handle.
+    """
+
+    __slots__ = ("readable", "sealer", "serializer")
+
+    def __init__(self, serializer: Serializer, sealer: RecordSealer | None = None, *, readable: bool = True) -> None:
+        self.serializer = serializer
+        self.sealer = sealer
+        self.readable = readable and serializer.text
+
+    def encode(self, record: Record, handle: bytes = b"") -> bytes:
+        data = _encode_json(record) if self.readable else _encoder.encode(record)
+        return data if self.sealer is None else self.sealer.seal(data, handle)
+
+    def decode(self, data: bytes, handle: bytes = b"") -> Record:
+        """
+        Raises:
+            CookieRefused: the bytes are not a record of this configuration.
+        """
+        if self.sealer is not None:
+            data = self.sealer.unseal(data, handle)
+        try:
+            return _decode_json(data) if self.readable else _decoder.decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
+            raise Malformed(f"not a session record ({type(exc).__name__})") from exc
+
+    def values(self, record: Record) -> dict[Any, Any]:
+        """
+        Raises:
+            Malformed: the record's values can not be decoded, or are no dict.
+        """
+        values = self.serializer.loads(record.values)
+        if not isinstance(values, dict):
+            raise Malformed("the record's values are no dict")
+        return values
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Record)
+
+
+class _JSONFlash(msgspec.Struct, frozen=True):
+    id: bytes
+    category: str
+    message: msgspec.Raw
+
+
+class _JSONRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A record for human eyes: long names, values and flashes as they are, bytes as base64."""
+
+    values: msgspec.Raw
+    created_at: int
+    started_at: int
+    id: bytes = b""
+    secret_hash: bytes = b""
+    previous_hash: bytes = b""
+    previous_until: int = 0
+    epoch: int = 0
+    flashes: tuple[_JSONFlash, ...] = ()
+    owner: str | int | None = None
+    remember: int | None = None
+    cookie: dict[str, str | bool | None] = {}
+    lease: Lease | None = None
+    commits: tuple[bytes, ...] = ()
+
+
+def _encode_json(record: Record) -> bytes:
+    fields = msgspec.structs.asdict(record)
+    fields["values"] = msgspec.Raw(record.values)
+    fields["flashes"] = tuple(_JSONFlash(f.id, f.category, msgspec.Raw(f.message)) for f in record.flashes)
+    return msgspec.json.encode(_JSONRecord(**fields))
+
+
+def _decode_json(data: bytes) -> Record:
+    fields = msgspec.structs.asdict(msgspec.json.decode(data, type=_JSONRecord))
+    fields["values"] = bytes(fields["values"])
+    fields["flashes"] = tuple(Flash(f.id, f.category, bytes(f.message)) for f in fields["flashes"])
+    return Record(**fields)

@@ -1,0 +1,197 @@
+"""The sessions of one connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+
+from .config import Binding, Configuration
+from .exceptions import SessionError, SessionNotConfigured, SessionSuperseded
+from .exchange import Exchange
+from .exclusive import exclusive
+from .plans import Plan
+from .session import Session
+from .stores.base import Store
+
+logger = logging.getLogger("asgi_sessions")
+
+__all__ = ["SessionRegistry", "get_session", "get_sessions"]
+
+
+class SessionRegistry:
+    """The sessions of one connection, by name; ``scope["sessions"]``.
+
+    Iterating yields the sessions that were loaded so far.
+    """
+
+    __slots__ = ("_configuration", "_exchange", "_loading", "_outer", "_sessions")
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        exchange: Exchange,
+        default: Session,
+        outer: SessionRegistry | None = None,
+    ) -> None:
+        self._configuration = configuration
+        self._exchange = exchange
+        self._outer = outer
+        self._sessions = {default.name: default}
+        self._loading: anyio.Lock | None = None
+
+    async def get(self, name: str | None = None, *, store: Store | None = None) -> Session:
+        """The session of that name, loaded; the same object every time.
+
+        Args:
+            name: as configured; None for the middleware's own session. A name that this middleware does not know is
+                looked up in the middleware around it.
+            store: where a session that is not configured lives; its other options are the middleware's, and its
+                name is its cookie's.
+
+        Raises:
+            SessionNotConfigured: nobody knows that name, and no store was given.
+            ValueError: the name is no cookie name, or belongs to another store.
+            StoreError: it could not be loaded; the next call tries again.
+        """
+        name = self._configuration.default.name if name is None else name
+        session = self._sessions.get(name)
+        if session is None or store is not None:
+            binding = self._configuration.adopt(name, store) if store else self._configuration.find(name)
+            if binding is None:
+                if self._outer is not None:
+                    return await self._outer.get(name)
+                raise self._configuration.unknown(name)
+            session = self._sessions.get(name) or self._open(binding)
+        if session._pending is not None:
+            await self._load(session)
+        session.mark_accessed()
+        return session
+
+    async def save(self) -> None:
+        """Commit everything that was changed, now; all sessions are prepared before one is written.
+
+        Raises:
+            ExceptionGroup: names each session that failed, with its error; see ``Session.save``.
+        """
+        plans, failed = self._prepared()
+        if not failed:
+            failed = {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
+        if failed:
+            names = ", ".join(map(repr, failed))
+            raise ExceptionGroup(f"sessions not saved: {names}", list(failed.values()))
+
+    def exclusive(
+        self, name: str | None = None, *, lease: float = 10.0, timeout: float = 5.0
+    ) -> AbstractAsyncContextManager[Session]:
+        """An exclusive section: nobody else is inside one of the same session, in any process.
+
+        For read-modify-write of counters, balances, one-time tokens: it waits its turn, loads the session fresh,
+        commits when the block ends and drops the block's changes when it raises. It does not keep ordinary
+        requests from writing: of two that change the same key, the later commit wins.
+
+        Args:
+            name: the session's name; None for the middleware's own.
+            lease: seconds after which others may enter even if this block has not ended; it then commits nothing.
+            timeout: seconds to wait for others to leave.
+
+        Raises:
+            NotSupported: the session lives in its cookie; nothing there can be shared between requests.
+            LeaseTimeout: others did not leave in time.
+            LeaseExpired: this block took longer than its lease.
+            SessionSuperseded: the session was ended or regenerated meanwhile.
+            StoreError: the store could not do it.
+        """
+        return exclusive(self._exchange, self.get(name), lease=lease, timeout=timeout)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter([session for session in self._sessions.values() if session._pending is None])
+
+    # -- for the middleware -----------------------------------------------------------------------------------------
+
+    @property
+    def accessed(self) -> bool:
+        """Whether this request used any session."""
+        return any(session.accessed for session in self._sessions.values())
+
+    @property
+    def doomed(self) -> bool:
+        """Whether a record waits to be deleted."""
+        return any(session._doomed is not None for session in self._sessions.values())
+
+    def prepare(self) -> list[Plan]:
+        """What is to be committed before the response starts.
+
+        Raises:
+            SerializationError, CookieTooLarge: the first session that can not be stored; none will be.
+        """
+        plans: list[Plan] = []
+        for session in self._sessions.values():
+            try:
+                plan = self._exchange.prepare(session)
+            except SessionSuperseded as exc:
+                logger.warning("%s", exc)
+                continue
+            plans += [plan] if plan is not None else []
+        return plans
+
+    async def finish(self) -> None:
+        """Commit what was changed after the response started; log what can not be."""
+        plans, failed = self._prepared()
+        failed |= {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
+        for name, error in failed.items():
+            logger.error("session %r: late changes are lost: %s", name, error, exc_info=error)
+
+    def _prepared(self) -> tuple[list[Plan], dict[str, SessionError]]:
+        """What is to be done, and by name why some sessions can not be committed."""
+        plans: list[Plan] = []
+        failed: dict[str, SessionError] = {}
+        for session in self:
+            try:
+                plan = self._exchange.prepare(session)
+            except SessionError as exc:
+                failed[session.name] = exc
+                continue
+            plans += [plan] if plan is not None else []
+        return plans, failed
+
+    def __repr__(self) -> str:
+        return f"<SessionRegistry {', '.join(self._sessions)}>"
+
+    def _open(self, binding: Binding) -> Session:
+        session = self._sessions[binding.name] = self._exchange.open(binding)
+        return session
+
+    async def _load(self, session: Session) -> None:
+        if not session._policy.server_side:
+            session.mark_accessed()
+            return
+        if self._loading is None:
+            self._loading = anyio.Lock()
+        async with self._loading:
+            if session._pending is not None:
+                await self._exchange.load_record(session)
+
+
+def get_sessions(connection: Any) -> SessionRegistry:
+    """The registry of a connection.
+
+    Args:
+        connection: an ASGI scope, or anything with a ``scope``: Starlette's or FastAPI's Request and WebSocket.
+
+    Raises:
+        SessionNotConfigured: there is no ``SessionMiddleware`` around it.
+    """
+    scope = connection if isinstance(connection, Mapping) else connection.scope
+    registry = scope.get("sessions")
+    if not isinstance(registry, SessionRegistry):
+        raise SessionNotConfigured("no SessionMiddleware of asgi_sessions around this connection; add it to the app")
+    return registry
+
+
+async def get_session(connection: Any, name: str | None = None) -> Session:
+    """The session of that name of a connection, loaded: ``get_sessions(connection).get(name)``."""
+    return await get_sessions(connection).get(name)

@@ -1,0 +1,433 @@
+"""The dict that the application holds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from os import urandom
+from typing import Any, NamedTuple, Protocol
+
+from msgspec import UNSET, UnsetType
+
+from .cookies import CookieOptions
+from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError
+from .lazydict import LazyDict
+from .lifetime import Lifetime
+from .record import Change, Flash, Owner, Record
+from .serializers import Serializer
+
+__all__ = ["FlashMessage", "Policy", "Session"]
+
+logger = logging.getLogger("asgi_sessions")
+
+
+class FlashMessage(NamedTuple):
+    """One flash message, in the order that ``for category, message in session.flashes()`` unpacks."""
+
+    category: str
+    message: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the configuration says about one session."""
+
+    name: str
+    cookie_name: str
+    lifetime: Lifetime
+    options: CookieOptions
+    serializer: Serializer
+    server_side: bool
+
+
+class Exchange(Protocol):
+    """The request and response, or websocket, that a session belongs to."""
+
+    started: bool
+
+    def now(self) -> float: ...
+    async def save(self, session: Session) -> None: ...
+    async def reload(self, session: Session) -> None: ...
+
+
+class Loaded(NamedTuple):
+    """A record as it was found, with what is needed to commit to it."""
+
+    record: Record
+    values: dict[Any, Any]  # the record's, decoded
+    renewed_at: float  # POSIX seconds; when its token was sealed
+    stale: bool = False  # sealed under a fallback key
+    handle: bytes = b""
+    secret: bytes = b""
+    version: bytes = b""
+
+
+_EDITS = (
+    "_doomed",
+    "_discarded",
+    "_superseded",
+    "_cleared",
+    "_regenerated",
+    "_added",
+    "_consumed",
+    "_owner",
+    "_remember",
+    "_cookie",
+)
+
+
+class Session(LazyDict):
+    """One visitor's session: a ``dict`` with a name, a lifetime and flashes.
+
+    Whatever can be encoded may be put into it; what changed is found when the session is committed, by comparing
+    encoded values, so ``session["cart"].append(x)`` is saved like any other change.
+
+    Attributes:
+        accessed: whether this request used the session in any way.
+        modified: whether a method of the dict changed it, or ``mark_modified()`` was called. For information:
+            a commit compares values.
+        error: why the cookie that the browser presented was refused; None if it was accepted or there was none.
+    """
+
+    error: CookieRefused | None = None
+
+    # What was loaded, and what this request did to it.
+    _pending: Callable[[Session], None] | None = None
+    _loaded: Loaded | None = None
+    _base = b""
+    _doomed: Loaded | None = None  # the record that invalidate() leaves behind, to be deleted
+    _discarded = False  # a presented cookie is to be expired
+    _superseded = False  # it commits nothing any more
+    _holder = b""  # of the lease, inside an exclusive section
+    _cleared = False
+    _regenerated = False
+    _added: tuple[Flash, ...] = ()
+    _consumed: frozenset[bytes] = frozenset()
+    _owner: Owner | UnsetType | None = UNSET
+    _remember: int | UnsetType | None = UNSET
+    _cookie: dict[str, Any] | UnsetType = UNSET
+
+    def __init__(self, policy: Policy, exchange: Exchange, pending: Callable[[Session], None]) -> None:
+        super().__init__()
+        self._policy = policy
+        self._exchange = exchange
+        self._pending = pending
+
+    # -- loading ----------------------------------------------------------------------------------------------------
+
+    def mark_accessed(self) -> None:
+        """Load the session if that needs no I/O, and note that this request used it (``Vary: Cookie``).
+
+        Raises:
+            SessionNotLoaded: the session lives on the server and was not loaded; ``await registry.get(name)`` first.
+            StoreUnavailable: it could not be loaded before the application ran.
+        """
+        if self._pending is not None:
+            self._pending(self)
+        self.accessed = True
+
+    def mark_modified(self) -> None:
+        """Note that the session was changed. Never needed for a change to be saved."""
+        self.mark_accessed()
+        self.modified = True
+
+    def _fill(self, loaded: Loaded | None, error: CookieRefused | None = None) -> None:
+        """Take what was found in the store, or nothing; drops what this request did so far."""
+        self._settle(loaded, self._policy.serializer.dumps({}) if loaded is None else loaded.record.values)
+        self._pending = None
+        self.error = error
+        dict.clear(self)
+        dict.update(self, loaded.values if loaded else {})
+
+    def _settle(self, loaded: Loaded | None, values: bytes, change: Change | None = None) -> None:
+        """What was committed is the new base; ``values`` is what this request had in its hands then.
+
+        What was done since ``change`` was made stays to be committed.
+        """
+        added = tuple(flash for flash in self._added if change and flash not in change.added)
+        for name in _EDITS:
+            self.__dict__.pop(name, None)
+        if added:
+            self._added = added
+        self._loaded = loaded
+        self._base = values
+
+    # -- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The name it is configured under."""
+        return self._policy.name
+
+    @property
+    def handle(self) -> str | None:
+        """The public name of its record, as 32 hexadecimal digits; safe to log. None if there is no record."""
+        self.mark_accessed()
+        return self._loaded.handle.hex() if self._loaded and self._loaded.handle else None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was found for this visitor, or it was invalidated."""
+        self.mark_accessed()
+        return self._loaded is None
+
+    @property
+    def created_at(self) -> float:
+        """When it was created, in POSIX seconds; now, if it is new."""
+        self.mark_accessed()
+        return float(self._loaded.record.created_at) if self._loaded else self._exchange.now()
+
+    @property
+    def expires_at(self) -> float:
+        """When it ends if nothing renews it, in POSIX seconds; for a new session, if it were committed now."""
+        self.mark_accessed()
+        lifetime = self._lifetime
+        if self._loaded is None:
+            now = self._exchange.now()
+            return lifetime.expires_at(renewed_at=now, started_at=now)
+        record = self._loaded.record
+        return lifetime.expires_at(renewed_at=self._loaded.renewed_at, started_at=record.started_at)
+
+    @property
+    def _lifetime(self) -> Lifetime:
+        chosen = self._remember
+        if chosen is UNSET:
+            chosen = self._loaded.record.remember if self._loaded else None
+        return self._policy.lifetime.chosen(chosen)
+
+    @property
+    def owner(self) -> Owner | None:
+        """The principal that the session belongs to, a user id as a rule; None for an anonymous one.
+
+        Setting another one regenerates the session (OWASP: renew the session id after any privilege change).
+
+        Raises:
+            TypeError: set to anything but a str, an int or None.
+            ResponseStarted: set to another principal after the response started.
+        """
+        self.mark_accessed()
+        if self._owner is not UNSET:
+            return self._owner
+        return self._loaded.record.owner if self._loaded else None
+
+    @owner.setter
+    def owner(self, owner: Owner | None) -> None:
+        if isinstance(owner, bool) or not isinstance(owner, str | int | None):
+            raise TypeError(f"session {self.name!r}: owner must be a str, an int or None, not {type(owner).__name__}")
+        if owner == self.owner:
+            return
+        self.regenerate()
+        self._owner = owner
+
+    # -- flashes ----------------------------------------------------------------------------------------------------
+
+    def flash(self, message: Any, category: str = "message") -> None:
+        """Leave a message for the next request that asks for it.
+
+        Raises:
+            SerializationError: the message can not be stored.
+        """
+        self.mark_accessed()
+        try:
+            encoded = self._policy.serializer.dumps(message)
+        except SerializationError as exc:
+            raise exc.under(f"flash message in session {self.name!r}") from exc
+        self._added = (*self._added, Flash(urandom(8), category, encoded))
+
+    def flashes(self, category: str | None = None) -> list[FlashMessage]:
+        """The waiting messages, oldest first; they are gone afterwards. With ``category``, only those of it."""
+        taken = [flash for flash in self._waiting() if category is None or flash.category == category]
+        self._consumed |= {flash.id for flash in taken if flash not in self._added}
+        self._added = tuple(flash for flash in self._added if flash not in taken)
+        return self._decoded(taken)
+
+    def peek_flashes(self, category: str | None = None) -> list[FlashMessage]:
+        """The waiting messages, which stay for another request."""
+        return self._decoded([flash for flash in self._waiting() if category is None or flash.category == category])
+
+    def _waiting(self) -> list[Flash]:
+        self.mark_accessed()
+        stored = self._loaded.record.flashes if self._loaded and not self._cleared else ()
+        return [flash for flash in stored if flash.id not in self._consumed] + list(self._added)
+
+    def _decoded(self, flashes: Iterable[Flash]) -> list[FlashMessage]:
+        loads = self._policy.serializer.loads
+        return [FlashMessage(flash.category, loads(flash.message)) for flash in flashes]
+
+    # -- login, logout, lifetime ------------------------------------------------------------------------------------
+
+    def regenerate(self) -> None:
+        """Give the session a new secret; call it at login and at every change of privileges.
+
+        Values and handle stay, the old cookie is worthless from the commit on (session fixation, OWASP ASVS V7.2.4).
+        It restarts the ``absolute_timeout``.
+
+        Raises:
+            ResponseStarted: the new cookie can not reach the browser any more.
+        """
+        self.mark_accessed()
+        if self._exchange.started:
+            raise ResponseStarted(
+                f"session {self.name!r}: regenerate() after the response started; the browser would keep a dead cookie"
+            )
+        self._regenerated = True
+
+    def invalidate(self) -> None:
+        """End the session: values gone, record deleted, cookie expired. What is set afterwards begins a new one.
+
+        After the response started, the record on the server is still deleted.
+
+        Raises:
+            ResponseStarted: a cookie session after the response started; its cookie can not be expired any more.
+        """
+        self.mark_accessed()
+        if self._exchange.started and not self._policy.server_side:
+            raise ResponseStarted(
+                f"session {self.name!r}: invalidate() after the response started; a cookie session lives in the browser"
+            )
+        doomed = self._loaded or self._doomed
+        self._fill(None, self.error)
+        self._doomed = doomed
+        self._discarded = doomed is not None or self.error is not None
+        self.accessed = self.modified = True
+
+    def remember(self, max_age: int) -> None:
+        """Keep the session for ``max_age`` seconds, over restarts of the browser, until ``forget()``.
+
+        The choice is stored with the session, so it survives later commits.
+
+        Raises:
+            ValueError: ``max_age`` is not a positive number of seconds.
+        """
+        if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not 1 <= max_age <= 1e10:
+            raise ValueError(
+                f"remember({max_age!r}): must be a positive number of seconds; invalidate() ends a session"
+            )
+        self._choose(int(max_age))
+
+    def forget(self) -> None:
+        """Keep the session until the browser closes."""
+        self._choose(0)
+
+    def _choose(self, remember: int) -> None:
+        self.mark_accessed()
+        stored = self._loaded.record.remember if self._loaded else None
+        self._remember = UNSET if remember == stored else remember
+
+    @property
+    def cookie_options(self) -> CookieOptions:
+        """The attributes of this session's cookie; assign ``session.cookie_options.replace(...)`` to change them.
+
+        What differs from the configuration is stored with the session, so it survives later commits.
+
+        Raises:
+            ValueError: on assignment, attributes that browsers refuse or that contradict each other.
+        """
+        self.mark_accessed()
+        overrides = self._cookie
+        if overrides is UNSET:
+            overrides = self._loaded.record.cookie if self._loaded else {}
+        return effective_options(self._policy, overrides)
+
+    @cookie_options.setter
+    def cookie_options(self, options: CookieOptions) -> None:
+        self.mark_accessed()
+        options.validate(self._policy.cookie_name)
+        configured = self._policy.options
+        stored = self._loaded.record.cookie if self._loaded else {}
+        overrides = {
+            field.name: getattr(options, field.name)
+            for field in fields(CookieOptions)
+            if getattr(options, field.name) != getattr(configured, field.name)
+        }
+        self._cookie = UNSET if overrides == stored else overrides
+
+    async def save(self) -> None:
+        """Commit now instead of when the response starts; what was saved is the new base.
+
+        Raises:
+            SerializationError, CookieTooLarge: a value can not be stored; nothing was written.
+            SessionSuperseded: a logout, a login or a ``clear()`` elsewhere was faster; the changes are dropped.
+            ResponseStarted: the browser would have to get a cookie for it, and can not any more.
+            StoreError: the store could not do it.
+        """
+        self.mark_accessed()
+        await self._exchange.save(self)
+
+    async def reload(self) -> None:
+        """Read the session anew, dropping unsaved changes; a logout in between leaves it empty, with an ``error``.
+
+        Raises:
+            NotSupported: a cookie session lives in the browser; there is nothing newer to read.
+            StoreError: the store could not do it.
+        """
+        if not self._policy.server_side:
+            raise NotSupported(
+                f"session {self.name!r} lives in its cookie, there is nothing newer to read; use a server-side store"
+            )
+        self.mark_accessed()
+        await self._exchange.reload(self)
+
+    # -- what a commit needs ----------------------------------------------------------------------------------------
+
+    def _encode(self) -> bytes:
+        """
+        Raises:
+            SerializationError: names the session and the key path.
+        """
+        try:
+            return self._policy.serializer.dumps(dict.copy(self))
+        except SerializationError as exc:
+            raise SerializationError(f"session {self.name!r}{exc.path}", exc.reason) from exc
+
+    def _change(self, values: bytes, now: float, secret_hash: bytes = b"") -> Change:
+        return Change(
+            base=self._base,
+            values=values,
+            now=now,
+            cleared=self._cleared,
+            added=self._added,
+            consumed=self._consumed,
+            secret_hash=secret_hash,
+            owner=self._owner,
+            remember=self._remember,
+            cookie=self._cookie,
+        )
+
+    def _is_changed(self, values: bytes) -> bool:
+        edited = self._cleared or self._regenerated or self._added or self._consumed
+        chosen = self._owner is not UNSET or self._remember is not UNSET or self._cookie is not UNSET
+        return bool(edited or chosen) or (values != self._base and not self._is_respelled(values))
+
+    def _is_respelled(self, values: bytes) -> bool:
+        """Whether only the order of keys differs, or who encoded them."""
+        serializer = self._policy.serializer
+        before = serializer.dumps(serializer.loads(self._base))
+        return serializer.split(before) == serializer.split(values)
+
+    def _has_content(self) -> bool:
+        return bool(dict.__len__(self) or self._waiting() or self.owner is not None)
+
+    def clear(self) -> None:
+        """Drop values, flashes and owner, also those that a parallel request has added meanwhile.
+
+        With nothing set afterwards it is ``invalidate()``: many applications log out with it.
+        """
+        super().clear()
+        self._added = ()
+        self._cleared = True
+        self._owner = None
+
+
+def effective_options(policy: Policy, overrides: Mapping[str, Any]) -> CookieOptions:
+    """The configured attributes with a session's own ones; those that the configuration forbids by now are ignored."""
+    if not overrides:
+        return policy.options
+    try:
+        options = policy.options.replace(**overrides)
+        options.validate(policy.cookie_name)
+    except (TypeError, ValueError) as exc:
+        logger.warning("session %r: its stored cookie attributes %s are ignored: %s", policy.name, [*overrides], exc)
+        return policy.options
+    return options
