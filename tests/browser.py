@@ -131,7 +131,7 @@ def application(routes: dict[str, Handler] | Handler, **options: Any) -> Session
 class Clock:
     """Time that a test moves."""
 
-    def __init__(self, now: float = 1_800_000_000.0) -> None:
+    def __init__(self, now: float = 4_000_000_000.0) -> None:
         self.now = now
 
     def __call__(self) -> float:

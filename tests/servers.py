@@ -1,4 +1,4 @@
-"""Real servers for the tests: Valkey, Redis, a cluster, Sentinel, and a proxy that loses what it should deliver."""
+"""Real servers for the tests: Valkey, Redis, a cluster, Sentinel, and a proxy that loses what it is told."""
 
 import asyncio
 import contextlib
@@ -46,12 +46,12 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         with contextlib.suppress(redis.RedisError, OSError):
             if condition():
                 return
-        time.sleep(0.01)  # noqa: ASYNC251 -- waits for another process, not for our own event loop
+        time.sleep(0.01)
     raise TimeoutError(f"{what} took more than {PATIENCE:g} s")
 
 
 class Server:
-    """A server process with no persistence, in a directory of its own, on a unix socket or a loopback port."""
+    """A server process with no persistence, in a directory of its own, on a socket or a loopback port."""
 
     def __init__(self, kind: str, arguments: tuple[str, ...], *, tcp: bool) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="asgi-sessions-"))
@@ -125,28 +125,19 @@ def server(kind: str = "valkey", *arguments: str, tcp: bool = False) -> Iterator
 def cluster(kind: str = "valkey") -> Iterator[list[Server]]:
     """Three nodes without replicas, each with a third of the slots."""
     with contextlib.ExitStack() as stack:
-        nodes: list[Server] = []
-        for _ in range(3):
-            bus = str(free_port())
-            options = (
-                "--cluster-enabled",
-                "yes",
-                "--cluster-port",
-                bus,
-                "--cluster-require-full-coverage",
-                "no",
-            )
-            node = stack.enter_context(server(kind, *options, tcp=True))
-            node.client.execute_command("CLUSTER SET-CONFIG-EPOCH", len(nodes) + 1)
-            node.client.execute_command("CLUSTER ADDSLOTSRANGE", *_slots(len(nodes)))
-            if nodes:
-                node.client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, first_bus)
-            else:
-                first_bus = bus
-            nodes.append(node)
+        buses = [str(free_port()) for _ in range(3)]
+        nodes = [stack.enter_context(server(kind, *_cluster_options(bus), tcp=True)) for bus in buses]
+        for index, node in enumerate(nodes):
+            node.client.execute_command("CLUSTER SET-CONFIG-EPOCH", index + 1)
+            node.client.execute_command("CLUSTER ADDSLOTSRANGE", *_slots(index))
+            node.client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, buses[0])
         for node in nodes:
             wait_until(lambda node=node: _complete(node), "forming the cluster")  # type: ignore[misc]
         yield nodes
+
+
+def _cluster_options(bus: str) -> tuple[str, ...]:
+    return ("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-require-full-coverage", "no")
 
 
 def _slots(index: int) -> tuple[int, int]:
@@ -163,12 +154,10 @@ def _complete(node: Server) -> bool:
 def sentinel(kind: str = "valkey") -> Iterator[tuple[int, Server, Server]]:
     """A Sentinel that watches ``sessions``: its port, the master and a replica."""
     with contextlib.ExitStack() as stack:
-        master = stack.enter_context(server(kind, tcp=True))
-        replica = stack.enter_context(
-            server(
-                kind, "--replicaof", f"127.0.0.1 {master.port}", "--repl-diskless-sync-delay", "0", tcp=True
-            )
-        )
+        options = ("--repl-diskless-sync-delay", "0")
+        master = stack.enter_context(server(kind, *options, tcp=True))
+        replica = stack.enter_context(server(kind, *options, "--replicaof", f"127.0.0.1 {master.port}", tcp=True))
+        wait_until(lambda: replica.client.info("replication")["master_link_status"] == "up", "replication")
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asgi-sessions-")))
         port = free_port()
         configuration = directory / "sentinel.conf"
@@ -177,14 +166,11 @@ def sentinel(kind: str = "valkey") -> Iterator[tuple[int, Server, Server]]:
             f"sentinel monitor sessions 127.0.0.1 {master.port} 1\n"
             "sentinel down-after-milliseconds sessions 1000\nsentinel failover-timeout sessions 5000\n"
         )
-        process = subprocess.Popen(
-            [binary(kind), str(configuration), "--sentinel"], stdout=subprocess.DEVNULL
-        )
+        process = subprocess.Popen([binary(kind), str(configuration), "--sentinel"], stdout=subprocess.DEVNULL)
         stack.callback(process.wait)
         stack.callback(process.kill)
         watcher = stack.enter_context(contextlib.closing(redis.Redis(port=port, retry=Retry(NoBackoff(), 0))))
         wait_until(lambda: int(watcher.sentinel_master("sessions")["num-slaves"]) == 1, "starting Sentinel")
-        wait_until(lambda: replica.client.info("replication")["master_link_status"] == "up", "replication")
         yield port, master, replica
 
 
