@@ -133,7 +133,7 @@ class Configuration:
     def _bind(self, config: SessionConfig) -> Binding:
         cookie_name = config.cookie_name or config.name
         options = CookieOptions(**{field.name: getattr(config, field.name) for field in fields(CookieOptions)})
-        lifetime = Lifetime(**{field.name: getattr(config, field.name) for field in fields(Lifetime)})
+        lifetime = Lifetime(**{field.name: getattr(config, field.name) for field in fields(Lifetime) if field.init})
         writer = CookieWriter(cookie_name, options)
         store, serializer = config.store, config.serializer
         if not isinstance(store, CookieStore | RecordStore):

@@ -62,17 +62,19 @@ class Exchange:
     collector.
 
     Attributes:
+        accessed: whether the application used any of the sessions.
         started: whether the response headers are gone.
         set_cookies: by cookie name, the values of Set-Cookie that committed sessions wait to have sent.
     """
 
-    __slots__ = ("headers", "now", "secure", "set_cookies", "settings", "started")
+    __slots__ = ("accessed", "headers", "now", "secure", "set_cookies", "settings", "started")
 
     def __init__(self, settings: Settings, headers: Headers, scheme: str) -> None:
         self.settings = settings
         self.headers = headers
         self.secure = scheme == "https" or scheme == "wss"
         self.now = settings.clock
+        self.accessed = False
         self.started = False
         self.set_cookies: dict[str, tuple[bytes, ...]] = {}
 
@@ -178,6 +180,8 @@ class Exchange:
             What went wrong, StoreError or SessionSuperseded; the rest is committed.
         """
         failed: list[tuple[Plan, SessionError]] = []
+        if not plans:
+            return failed
 
         async def run(plan: Plan) -> None:
             try:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["LazyDict"]
 
 _PLACEHOLDER = object()
+_IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes})
 
 
 class LazyDict(dict[Any, Any]):
@@ -29,6 +30,8 @@ class LazyDict(dict[Any, Any]):
 
     accessed = False
     modified = False
+    _written = False  # modified since it was last compared
+    _shared = False  # a value that can change unseen was handed out
 
     def __init__(self) -> None:
         dict.__setitem__(self, _PLACEHOLDER, None)
@@ -38,19 +41,25 @@ class LazyDict(dict[Any, Any]):
         self.accessed = True
 
     def mark_modified(self) -> None:
-        """Note a modification."""
+        """Note a modification; never needed for a change to be saved."""
         self.mark_accessed()
-        self.modified = True
+        self.modified = self._written = True
 
     def __getitem__(self, key: Any) -> Any:
         if not self.accessed:
             self.mark_accessed()
-        return dict.__getitem__(self, key)
+        value = dict.__getitem__(self, key)
+        if type(value) not in _IMMUTABLE:
+            self._shared = True
+        return value
 
     def get(self, key: Any, default: Any = None) -> Any:
         if not self.accessed:
             self.mark_accessed()
-        return dict.get(self, key, default)
+        value = dict.get(self, key, default)
+        if type(value) not in _IMMUTABLE:
+            self._shared = True
+        return value
 
     def __contains__(self, key: object) -> bool:
         self.mark_accessed()
@@ -74,15 +83,18 @@ class LazyDict(dict[Any, Any]):
 
     def values(self) -> dict_values[Any, Any]:
         self.mark_accessed()
+        self._shared = True
         return dict.values(self)
 
     def items(self) -> dict_items[Any, Any]:
         self.mark_accessed()
+        self._shared = True
         return dict.items(self)
 
     def copy(self) -> dict[Any, Any]:
         """A plain dict with the same values."""
         self.mark_accessed()
+        self._shared = True
         return dict.copy(self)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
@@ -128,20 +140,21 @@ class LazyDict(dict[Any, Any]):
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         self.mark_accessed()
+        self._shared = True
         if not dict.__contains__(self, key):
-            self.modified = True
+            self.modified = self._written = True
         return dict.setdefault(self, key, default)
 
     def pop(self, key: Any, *default: Any) -> Any:
         self.mark_accessed()
         if dict.__contains__(self, key):
-            self.modified = True
+            self.modified = self._written = True
         return dict.pop(self, key, *default)
 
     def popitem(self) -> tuple[Any, Any]:
         self.mark_accessed()
         item = dict.popitem(self)
-        self.modified = True
+        self.modified = self._written = True
         return item
 
     def clear(self) -> None:

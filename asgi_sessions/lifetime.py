@@ -1,6 +1,6 @@
 """When a session ends, and when it is due for renewal."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 __all__ = ["DAY", "Lifetime"]
 
@@ -24,6 +24,8 @@ class Lifetime:
             least 60 s, at most half of the lifetime.
         absolute_timeout: an upper bound, counted from the session's creation or its last ``regenerate()`` (login),
             that no activity extends (OWASP Session Management Cheat Sheet, "Absolute Timeout"). None: no bound.
+        duration: seconds from one renewal to the end.
+        interval: seconds from one renewal to the next.
 
     Raises:
         ValueError: if a figure is not a number of seconds, or contradicts another one.
@@ -34,6 +36,8 @@ class Lifetime:
     rolling: bool = True
     refresh_interval: float | None = None
     absolute_timeout: float | None = None
+    duration: float = field(init=False)
+    interval: float = field(init=False)
 
     def __post_init__(self) -> None:
         for option in ("max_age", "browser_session_ttl", "refresh_interval", "absolute_timeout"):
@@ -44,20 +48,15 @@ class Lifetime:
             raise ValueError(f"absolute_timeout={self.absolute_timeout!r}: must be more than 0 seconds, or None")
         if self.refresh_interval is not None and self.refresh_interval < 0:
             raise ValueError(f"refresh_interval={self.refresh_interval!r}: must not be negative; None picks one")
+        object.__setattr__(self, "duration", self.browser_session_ttl if self.max_age is None else self.max_age)
+        object.__setattr__(self, "interval", self._interval())
         if self.rolling and self.duration > 0 and (self.refresh_interval or 0) >= self.duration:
             raise ValueError(
                 f"refresh_interval={self.refresh_interval!r} is not shorter than the lifetime of {self.duration} s, "
                 "so the session would never be renewed; make it shorter, or set rolling=False"
             )
 
-    @property
-    def duration(self) -> float:
-        """Seconds from one renewal to the end."""
-        return self.browser_session_ttl if self.max_age is None else self.max_age
-
-    @property
-    def interval(self) -> float:
-        """Seconds from one renewal to the next."""
+    def _interval(self) -> float:
         shortest = SHORTEST_REFRESH if self.refresh_interval is None else self.refresh_interval
         if self.refresh_interval is None:
             shortest = max(shortest, self.duration / RENEWALS_PER_LIFETIME)

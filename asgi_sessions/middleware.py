@@ -198,12 +198,12 @@ class Responder:
     def send(self, message: Message) -> Awaitable[None]:
         """Commit before the start of the response, pass everything else through."""
         if self._exchange.started:
-            return self._pass(message)
+            return self._pass(message) if self._exchange.accessed else self._send(message)
         if message["type"] not in _STARTS:
             if self.error is not None:
                 raise self.error
             return self._send(message)
-        if not self._sessions.accessed and self.error is None:
+        if not self._exchange.accessed and self.error is None:
             self._exchange.started = True
             return self._send(message)
         if message["type"] == "websocket.close" or message.get("status", 200) >= 500:
@@ -225,7 +225,7 @@ class Responder:
     async def finish(self) -> None:
         """The application returned: commit what it changed since the response started."""
         if self._exchange.started:
-            if not self._broken:
+            if self._exchange.accessed and not self._broken:
                 await self._sessions.finish()
         elif self.error is not None:
             raise self.error
@@ -265,7 +265,7 @@ class Responder:
         exchange = self._exchange
         exchange.started = True
         headers = list(message.get("headers", ()))
-        if self._sessions.accessed:
+        if exchange.accessed:
             add_vary(headers)
         if exchange.set_cookies:
             headers += [(b"set-cookie", value) for values in exchange.set_cookies.values() for value in values]

@@ -80,12 +80,16 @@ def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
         CookieTooLarge: the cookie would exceed 4096 bytes.
     """
     binding = cast(Binding, session._policy)
-    values = session._encode()
     before, lifetime = session._loaded, session._lifetime
+    due = before is not None and (before.stale or lifetime.is_due(renewed_at=before.renewed_at, now=now))
+    if not due and not session._may_be_changed():
+        return None
+    values = session._encode()
+    if before is not None and not due and not session._edited and values == session._base:
+        return None
     kept_empty = binding.server_side and before is not None and not session._cleared
     if lifetime.duration <= 0 or not (kept_empty or session._has_content()):
         return _end(session, binding, values, secure)
-    due = before is not None and (before.stale or lifetime.is_due(renewed_at=before.renewed_at, now=now))
     changed = before is None or session._is_changed(values)
     if not due and not changed:
         return None

@@ -113,11 +113,6 @@ class SessionRegistry:
     # -- for the middleware -----------------------------------------------------------------------------------------
 
     @property
-    def accessed(self) -> bool:
-        """Whether this request used any session."""
-        return any(session.accessed for session in self._sessions.values())
-
-    @property
     def doomed(self) -> bool:
         """Whether a record waits to be deleted."""
         return any(session._doomed is not None for session in self._sessions.values())

@@ -27,13 +27,14 @@ code  type           payload (integers big-endian)
 import dataclasses
 import enum
 import inspect
-import re
 import reprlib
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from itertools import chain
 from types import NoneType
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
@@ -98,6 +99,7 @@ class Serializer(ABC):
 
         Raises:
             SerializationError: a key can not be stored, or the whole is too large or nested too deeply.
+            Malformed: a part can not be decoded; not every serializer looks at them.
         """
         return self.dumps({key: self.loads(part) for key, part in parts.items()})
 
@@ -185,28 +187,21 @@ def _check_text(value: str) -> str:
 
 def _is_native(value: object, scalars: frozenset[type], keys: frozenset[type], room: int) -> bool:
     """Whether nothing but ``scalars``, lists and dicts is in there, all of exactly these types, within the limits."""
-    if type(value) in scalars:
-        return True
+    if type(value) is dict and scalars.issuperset(map(type, value.values())):
+        return keys.issuperset(map(type, value))
     level: list[Any] = [value]
-    for _ in range(MAX_DEPTH):
-        nested: list[Any] = []
-        for container in level:
-            if type(container) is dict:
-                if not keys.issuperset(map(type, container)):
-                    return False
-                items: Collection[object] = container.values()
-            elif type(container) is list:
-                items = container
-            else:
-                return False
-            room -= len(items)
-            if room < 0:
-                return False
-            if not scalars.issuperset(map(type, items)):
-                nested += [item for item in items if type(item) not in scalars]
-        if not nested:
+    for _ in range(MAX_DEPTH + 1):
+        if scalars.issuperset(map(type, level)):
             return True
-        level = nested
+        level = [item for item in level if type(item) not in scalars]
+        dicts = [item for item in level if type(item) is dict]
+        lists = [item for item in level if type(item) is list]
+        if len(dicts) + len(lists) < len(level) or not keys.issuperset(map(type, chain.from_iterable(dicts))):
+            return False
+        room -= sum(map(len, level))  # an element takes a byte: small structures can unfold into huge ones
+        if room < 0:
+            return False
+        level = [*chain.from_iterable(lists), *chain.from_iterable(map(dict.values, dicts))]
     return False
 
 
@@ -216,13 +211,36 @@ def _check_size(data: bytes, limit: int) -> bytes:
     return data
 
 
+def _check_joined(serializer: Serializer, data: bytes) -> None:
+    """``join`` adds a level; refuse now what could not be loaded later."""
+    try:
+        serializer.loads(data)
+    except _TooDeep as exc:
+        raise SerializationError("", f"nested more than {MAX_DEPTH} levels deep") from exc
+
+
 def _refuse_large(data: bytes, limit: int) -> None:
     if len(data) > limit:
         raise Malformed(f"the stored value takes {len(data)} bytes, at most {limit} are read")
 
 
-def _too_deep() -> Malformed:
-    return Malformed(f"the stored value is nested more than {MAX_DEPTH} levels deep")
+class _TooDeep(Malformed):
+    """Told from other faults, because ``join`` can cause it."""
+
+
+def _check_depth(value: object) -> None:
+    """Before others recurse into it. The decoder itself stops where Python's stack ends."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH + 1):
+        if _NESTABLE.isdisjoint(map(type, level)):
+            return
+        level = [item for item in level if type(item) in _NESTABLE]
+        dicts = [item for item in level if type(item) is dict]
+        level = [*chain.from_iterable(level), *chain.from_iterable(map(dict.values, dicts))]
+    raise _TooDeep(f"the stored value is nested more than {MAX_DEPTH} levels deep")
+
+
+_NESTABLE: frozenset[type] = frozenset({dict, list, tuple, set, frozenset})
 
 
 # -- MessagePack: values of the types that it has no word for ------------------------------------------------
@@ -337,7 +355,7 @@ def _describe(cls: type, name: str) -> _Kind:
     if issubclass(cls, enum.Flag):
         return _Kind(name=name, encode=lambda member: member.value, decode=cls)
     if issubclass(cls, enum.Enum):
-        return _Kind(name=name, encode=lambda member: member.name, decode=cls.__getitem__)
+        return _Kind(name=name, encode=lambda member: member.name, decode=lambda member: cls[member])
     if issubclass(cls, msgspec.Struct):
         return _describe_fields(cls, name, cls.__struct_fields__, cls.__struct_fields__)
     if hasattr(cls, "model_dump") and hasattr(cls, "model_validate"):
@@ -401,13 +419,16 @@ class _PackWalker(_Walker):
     def mapping(self, value: dict[Any, object], depth: int, step: Callable[[Any], object] | None = None) -> object:
         self.enter(len(value), depth)
         pairs = []
+        plain = True
         for key, item in value.items():
             self.steps.append(step(key) if step else key)
-            pairs.append((key, self.write(key, depth + 1), self.write(item, depth + 1)))
+            written = key if type(key) is str and key.isascii() else self.write(key, depth + 1)
+            plain = plain and written is key
+            pairs.append((written, item if type(item) in _PLAIN else self.write(item, depth + 1)))
             self.steps.pop()
-        if all(written is key for key, written, _ in pairs):
-            return {key: item for key, _, item in pairs}
-        return Raw(_join([(_encode(key), _encode(item)) for _, key, item in pairs]))
+        if plain:
+            return dict(pairs)
+        return Raw(_join([(_encode(key), _encode(item)) for key, item in pairs]))
 
     def tuple(self, value: Collection[object], depth: int) -> Ext:
         return Ext(_TUPLE, _encode(self.items(value, depth)))
@@ -460,75 +481,14 @@ def _map_head(size: int) -> bytes:
     return struct.pack(">BI", 0xDF, size)
 
 
-_ARRAYS_AND_MAPS = frozenset((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
-_NESTING = _ARRAYS_AND_MAPS - {0x80, 0x90} | {*range(0xC7, 0xCA), *range(0xD4, 0xD9)}
-_NOT_NESTING = bytes(sorted(set(range(256)) - _NESTING))
-_LENGTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4} | {
-    0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4
-}  # fmt: skip
-_FIXED = {0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9} | {
-    lead: lead - 0xA0 + 1 for lead in range(0xA0, 0xC0)
-}
-_SIZES = [0 if lead in _NESTING or lead in _LENGTHS else _FIXED.get(lead, 1) for lead in range(256)]
-_NESTED_CODES = frozenset({_TUPLE, _SET, _FROZENSET, _OBJECT})
+# Bytes that can not open a container with something in it, nor an extension: not so many others, not so many levels.
+_NOT_NESTING = bytes(
+    {*range(256)} - {*range(0x81, 0x90), *range(0x91, 0xA0), *range(0xC7, 0xCA), *range(0xD4, 0xD9), *range(0xDC, 0xE0)}
+)
 
 
-def _check_nesting(data: bytes) -> None:
-    """Refuse what is nested too deeply before anything is built of it; leave other faults to the decoder.
-
-    Cheap in almost every case: data with no more than MAX_DEPTH bytes that could open a container needs no closer look.
-    """
-    if len(data.translate(None, _NOT_NESTING)) <= MAX_DEPTH:
-        return
-    open_: list[int] = []  # for each open container: how many elements are still to come
-    position, left, end = 0, 1, len(data)
-    while position < end:
-        while not left:
-            if not open_:
-                return
-            left = open_.pop()
-        left -= 1
-        lead = data[position]
-        if size := _SIZES[lead]:
-            position += size
-            continue
-        position, elements = _open(data, position, lead)
-        if elements:
-            open_.append(left)
-            if len(open_) > MAX_DEPTH:
-                raise _too_deep()
-            left = elements
-
-
-def _open(data: bytes, position: int, lead: int) -> tuple[int, int]:
-    """Where to read on after this head, and how many elements it announces."""
-    if lead < 0xA0:
-        return position + 1, (lead & 0x0F) * (1 if lead & 0x10 else 2)
-    if 0xD4 <= lead <= 0xD8:
-        return _open_ext(data, position + 1, 1 << (lead - 0xD4))
-    start = position + 1 + _LENGTHS[lead]
-    length = int.from_bytes(data[position + 1 : start])
-    if lead in _ARRAYS_AND_MAPS:
-        return start, length * (2 if lead >= 0xDE else 1)
-    if 0xC7 <= lead <= 0xC9:
-        return _open_ext(data, start, length)
-    return start + length, 0
-
-
-def _open_ext(data: bytes, position: int, length: int) -> tuple[int, int]:
-    """An extension made of values is read through: its array takes the place of one element.
-
-    A payload that is shorter or longer than its array makes the decoder stop there, so nothing behind it matters.
-    """
-    if data[position : position + 1] not in _NESTED_LEADS:
-        return position + 1 + length, 0
-    lead = data[position + 1] if position + 1 < len(data) else 0
-    if not (0x90 <= lead <= 0x9F or lead in (0xDC, 0xDD)):
-        raise Malformed("an extension does not hold an array")
-    return _open(data, position + 1, lead)
-
-
-_NESTED_LEADS = frozenset(bytes((code,)) for code in _NESTED_CODES)
+def _may_be_deep(data: bytes) -> bool:
+    return len(data.translate(None, _NOT_NESTING)) > MAX_DEPTH
 
 
 class MessagePackSerializer(Serializer):
@@ -603,12 +563,16 @@ class MessagePackSerializer(Serializer):
         return {key: bytes(part) for key, part in self._read(self._split, data).items()}
 
     def join(self, parts: Mapping[Any, bytes]) -> bytes:
-        data = _join([(self.dumps(key), part) for key, part in parts.items()])
-        try:
-            _check_nesting(data)
-        except Malformed as exc:
-            raise SerializationError("", f"nested more than {MAX_DEPTH} levels deep") from exc
-        return _check_size(data, self.max_bytes)
+        data = _check_size(self._join(parts), self.max_bytes)
+        if _may_be_deep(data):
+            _check_joined(self, data)
+        return data
+
+    def _join(self, parts: Mapping[Any, bytes]) -> bytes:
+        if _SCALARS.issuperset(map(type, parts)):
+            with suppress(OverflowError, UnicodeEncodeError):
+                return _encode({key: Raw(part) for key, part in parts.items()})
+        return _join([(self.dumps(key), part) for key, part in parts.items()])
 
     def _encode(self, value: object) -> bytes:
         try:
@@ -624,13 +588,15 @@ class MessagePackSerializer(Serializer):
 
     def _read(self, decode: Callable[[bytes], Any], data: bytes) -> Any:
         _refuse_large(data, self.max_bytes)
-        _check_nesting(data)
         try:
-            return decode(data)
+            value = decode(data)
         except Malformed:
             raise
         except Exception as exc:  # also what registered decode functions raise
             raise Malformed("the stored value is not readable MessagePack") from exc
+        if _may_be_deep(data):
+            _check_depth(value)
+        return value
 
     def _read_extension(self, code: int, payload: memoryview) -> object:
         if reader := self._readers.get(code):
@@ -645,6 +611,7 @@ class MessagePackSerializer(Serializer):
         kind = self._names.get(name)
         if kind is None:
             raise Malformed(f"no type is registered as {name!r:.80}")
+        _check_depth(state)
         return kind.decode(state)
 
 
@@ -656,8 +623,6 @@ _split_json = msgspec.json.Decoder(dict[str, Raw]).decode
 
 _JSON_SCALARS: frozenset[type] = frozenset({str, int, float, bool, NoneType})
 _JSON_KEYS: frozenset[type] = frozenset({str})
-_JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _JSON_HINT = "JSON has no such type: use the default MessagePack serializer, or convert it"
 
 
@@ -718,14 +683,8 @@ class _JSONWalker(_Walker):
         return written if isinstance(written, str) else _encode_json(written).decode()
 
 
-def _check_json_nesting(data: bytes) -> None:
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
-        return
-    depth = 0
-    for bracket in _JSON_STRING.sub(b"", data).translate(None, _NOT_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise _too_deep()
+def _may_be_deep_json(data: bytes) -> bool:
+    return data.count(b"[") + data.count(b"{") > MAX_DEPTH
 
 
 class JSONSerializer(Serializer):
@@ -757,11 +716,10 @@ class JSONSerializer(Serializer):
     def join(self, parts: Mapping[Any, bytes]) -> bytes:
         walker = _JSONWalker(self.max_bytes)
         data = _encode_json({walker.key(key): Raw(part) for key, part in parts.items()})
-        try:
-            _check_json_nesting(data)
-        except Malformed as exc:
-            raise SerializationError("", f"nested more than {MAX_DEPTH} levels deep") from exc
-        return _check_size(data, self.max_bytes)
+        _check_size(data, self.max_bytes)
+        if _may_be_deep_json(data):
+            _check_joined(self, data)
+        return data
 
     def _encode(self, value: object) -> bytes:
         if _is_native(value, _JSON_SCALARS, _JSON_KEYS, self.max_bytes):
@@ -770,7 +728,7 @@ class JSONSerializer(Serializer):
             except ValueError:
                 pass  # a large int, or a str that the walker will point at
             else:
-                if b"null" not in data:  # which msgspec writes for NaN and infinity, too
+                if b"null" not in data or _decode_json(data) == value:  # msgspec writes null for NaN and infinity, too
                     return data
         try:
             return _encode_json(_JSONWalker(self.max_bytes).write(value, 0))
@@ -779,8 +737,10 @@ class JSONSerializer(Serializer):
 
     def _read(self, decode: Callable[[bytes], Any], data: bytes) -> Any:
         _refuse_large(data, self.max_bytes)
-        _check_json_nesting(data)
         try:
-            return decode(data)
+            value = decode(data)
         except Exception as exc:
             raise Malformed("the stored value is not readable JSON") from exc
+        if _may_be_deep_json(data):
+            _check_depth(value)
+        return value

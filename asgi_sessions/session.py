@@ -45,6 +45,7 @@ class Exchange(Protocol):
     """The request and response, or websocket, that a session belongs to."""
 
     started: bool
+    accessed: bool
 
     def now(self) -> float: ...
     async def save(self, session: Session) -> None: ...
@@ -64,6 +65,7 @@ class Loaded(NamedTuple):
 
 
 _EDITS = (
+    "_edited",
     "_doomed",
     "_discarded",
     "_superseded",
@@ -98,6 +100,7 @@ class Session(LazyDict):
     _base = b""
     _doomed: Loaded | None = None  # the record that invalidate() leaves behind, to be deleted
     _discarded = False  # a presented cookie is to be expired
+    _edited = False  # anything but values was changed
     _superseded = False  # it commits nothing any more
     _holder = b""  # of the lease, inside an exclusive section
     _cleared = False
@@ -125,18 +128,14 @@ class Session(LazyDict):
         """
         if self._pending is not None:
             self._pending(self)
-        self.accessed = True
-
-    def mark_modified(self) -> None:
-        """Note that the session was changed. Never needed for a change to be saved."""
-        self.mark_accessed()
-        self.modified = True
+        self.accessed = self._exchange.accessed = True
 
     def _fill(self, loaded: Loaded | None, error: CookieRefused | None = None) -> None:
         """Take what was found in the store, or nothing; drops what this request did so far."""
         self._settle(loaded, self._policy.serializer.dumps({}) if loaded is None else loaded.record.values)
         self._pending = None
         self.error = error
+        self._shared = False
         dict.clear(self)
         dict.update(self, loaded.values if loaded else {})
 
@@ -149,9 +148,10 @@ class Session(LazyDict):
         for name in _EDITS:
             self.__dict__.pop(name, None)
         if added:
-            self._added = added
+            self._added, self._edited = added, True
         self._loaded = loaded
         self._base = values
+        self._written = False
 
     # -- what it is -------------------------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ class Session(LazyDict):
         if owner == self.owner:
             return
         self.regenerate()
-        self._owner = owner
+        self._owner, self._edited = owner, True
 
     # -- flashes ----------------------------------------------------------------------------------------------------
 
@@ -233,13 +233,14 @@ class Session(LazyDict):
             encoded = self._policy.serializer.dumps(message)
         except SerializationError as exc:
             raise exc.under(f"flash message in session {self.name!r}") from exc
-        self._added = (*self._added, Flash(urandom(8), category, encoded))
+        self._added, self._edited = (*self._added, Flash(urandom(8), category, encoded)), True
 
     def flashes(self, category: str | None = None) -> list[FlashMessage]:
         """The waiting messages, oldest first; they are gone afterwards. With ``category``, only those of it."""
         taken = [flash for flash in self._waiting() if category is None or flash.category == category]
         self._consumed |= {flash.id for flash in taken if flash not in self._added}
         self._added = tuple(flash for flash in self._added if flash not in taken)
+        self._edited = self._edited or bool(taken)
         return self._decoded(taken)
 
     def peek_flashes(self, category: str | None = None) -> list[FlashMessage]:
@@ -271,7 +272,7 @@ class Session(LazyDict):
             raise ResponseStarted(
                 f"session {self.name!r}: regenerate() after the response started; the browser would keep a dead cookie"
             )
-        self._regenerated = True
+        self._regenerated = self._edited = True
 
     def invalidate(self) -> None:
         """End the session: values gone, record deleted, cookie expired. What is set afterwards begins a new one.
@@ -290,7 +291,7 @@ class Session(LazyDict):
         self._fill(None, self.error)
         self._doomed = doomed
         self._discarded = doomed is not None or self.error is not None
-        self.accessed = self.modified = True
+        self.modified = self._edited = True
 
     def remember(self, max_age: int) -> None:
         """Keep the session for ``max_age`` seconds, over restarts of the browser, until ``forget()``.
@@ -313,7 +314,7 @@ class Session(LazyDict):
     def _choose(self, remember: int) -> None:
         self.mark_accessed()
         stored = self._loaded.record.remember if self._loaded else None
-        self._remember = UNSET if remember == stored else remember
+        self._remember, self._edited = UNSET if remember == stored else remember, True
 
     @property
     def cookie_options(self) -> CookieOptions:
@@ -341,7 +342,7 @@ class Session(LazyDict):
             for field in fields(CookieOptions)
             if getattr(options, field.name) != getattr(configured, field.name)
         }
-        self._cookie = UNSET if overrides == stored else overrides
+        self._cookie, self._edited = UNSET if overrides == stored else overrides, True
 
     async def save(self) -> None:
         """Commit now instead of when the response starts; what was saved is the new base.
@@ -377,7 +378,8 @@ class Session(LazyDict):
             SerializationError: names the session and the key path.
         """
         try:
-            return self._policy.serializer.dumps(dict.copy(self))
+            # Not dict.copy(): for a subclass with its own __iter__ it takes the long way round.
+            return self._policy.serializer.dumps(dict(dict.items(self)))
         except SerializationError as exc:
             raise SerializationError(f"session {self.name!r}{exc.path}", exc.reason) from exc
 
@@ -394,6 +396,10 @@ class Session(LazyDict):
             remember=self._remember,
             cookie=self._cookie,
         )
+
+    def _may_be_changed(self) -> bool:
+        """Whether it is worth encoding: False if nothing was written, nor anything handed out that changes unseen."""
+        return self._edited or self._written or self._shared
 
     def _is_changed(self, values: bytes) -> bool:
         edited = self._cleared or self._regenerated or self._added or self._consumed
@@ -416,7 +422,7 @@ class Session(LazyDict):
         """
         super().clear()
         self._added = ()
-        self._cleared = True
+        self._cleared = self._edited = True
         self._owner = None
 
 

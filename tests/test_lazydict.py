@@ -1,0 +1,274 @@
+"""The dict that fills itself at its first access, seen from Python and from C code."""
+
+import copy
+import json
+import pickle
+from collections import ChainMap
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from asgi_sessions import SessionNotLoaded
+from asgi_sessions.lazydict import LazyDict
+
+VALUES = {"user": 7, "cart": ["apple"]}
+
+
+class Filling(LazyDict):
+    """Is filled with ``values`` at its first access."""
+
+    def __init__(self, values: dict[Any, Any] | None = None) -> None:
+        super().__init__()
+        self.fillings = 0
+        self._values = VALUES if values is None else values
+
+    def mark_accessed(self) -> None:
+        if not self.fillings:
+            self.fillings += 1
+            dict.clear(self)
+            dict.update(self, copy.deepcopy(self._values))
+        super().mark_accessed()
+
+
+class Refusing(LazyDict):
+    """Can not be filled yet."""
+
+    def mark_accessed(self) -> None:
+        raise SessionNotLoaded("await it first")
+
+
+READS: dict[str, Callable[[Any], Any]] = {
+    "getitem": lambda s: s["user"],
+    "get": lambda s: s.get("user"),
+    "get a default": lambda s: s.get("nobody", "default"),
+    "in": lambda s: "user" in s,
+    "not in": lambda s: "nobody" in s,
+    "iter": lambda s: list(iter(s)),
+    "reversed": lambda s: list(reversed(s)),
+    "len": len,
+    "bool": bool,
+    "keys": lambda s: list(s.keys()),
+    "values": lambda s: list(s.values()),
+    "items": lambda s: list(s.items()),
+    "copy": lambda s: s.copy(),
+    "equal": lambda s: s == VALUES,
+    "equal from the left": lambda s: s == VALUES,
+    "not equal": lambda s: s != VALUES,
+    "or": lambda s: s | {"user": 8},
+    "or from the left": lambda s: {"user": 8, "more": 9} | s,
+    "dict": dict,
+    "dict with keywords": lambda s: dict(s, more=1),
+    "unpacking": lambda s: {**s},
+    "keyword arguments": lambda s: (lambda **kw: kw)(**s),
+    "update of another dict": lambda s: (other := {"user": 0}, other.update(s), other)[-1],
+    "in-place or of another dict": lambda s: (other := {"user": 0}).__ior__(s),
+    "sorted": sorted,
+    "json.dumps": json.dumps,
+    "json.dumps with indent": lambda s: json.dumps(s, indent=1),
+    "json.dumps of a part": lambda s: json.dumps({"session": s}),
+    "copy.copy": copy.copy,
+    "copy.deepcopy": copy.deepcopy,
+    "pickle": lambda s: pickle.loads(pickle.dumps(s)),
+    "pickle in Python": lambda s: pickle.loads(pickle._dumps(s)),  # type: ignore[attr-defined]
+    "format_map": lambda s: "{user}".format_map(s),
+    "percent": lambda s: "%(user)s" % s,
+    "ChainMap": lambda s: dict(ChainMap({}, s)),
+    "repr": repr,
+    "str": str,
+    "format": lambda s: f"{s}",
+}
+
+
+def match_case(mapping: Any) -> Any:
+    match mapping:
+        case {"user": user, **rest}:
+            return user, rest
+    return None
+
+
+READS["match"] = match_case
+
+WRITES: dict[str, Callable[[Any], Any]] = {
+    "setitem": lambda s: s.__setitem__("a", 1),
+    "setitem of the same": lambda s: s.__setitem__("user", 7),
+    "delitem": lambda s: s.__delitem__("user"),
+    "update": lambda s: s.update({"a": 1}, b=2),
+    "update of pairs": lambda s: s.update([("a", 1)]),
+    "in-place or": lambda s: s.__ior__({"a": 1}) is s,
+    "in-place or of pairs": lambda s: s.__ior__([("a", 1)]) is s,
+    "setdefault": lambda s: s.setdefault("a", 1),
+    "setdefault of nothing": lambda s: s.setdefault("a"),
+    "pop": lambda s: s.pop("user"),
+    "pop with a default": lambda s: s.pop("user", 0),
+    "popitem": lambda s: s.popitem(),
+    "clear": lambda s: s.clear(),
+}
+
+NO_WRITES: dict[str, Callable[[Any], Any]] = {
+    "setdefault of a key that is there": lambda s: s.setdefault("user", 8),
+    "pop of a key that is not there": lambda s: s.pop("nobody", "default"),
+}
+
+FAILURES: dict[str, Callable[[Any], Any]] = {
+    "getitem": lambda s: s["nobody"],
+    "delitem": lambda s: s.__delitem__("nobody"),
+    "pop": lambda s: s.pop("nobody"),
+    "unhashable key": lambda s: s[[]],
+    "or with a list": lambda s: s | [],
+    "or with a list from the left": lambda s: [] | s,
+    "update with a number": lambda s: s.update(1),
+    "in-place or with a number": lambda s: s.__ior__(1),
+    "order": lambda s: s < {},
+    "hash": hash,
+}
+
+
+def by_name(cases: dict[str, Callable[[Any], Any]]) -> Any:
+    return pytest.mark.parametrize("use", cases.values(), ids=cases.keys())
+
+
+@by_name(READS | WRITES | NO_WRITES)
+def test_the_first_access_fills_it_and_gives_what_a_dict_gives(use: Any) -> None:
+    lazy, plain = Filling(), copy.deepcopy(VALUES)
+    assert use(lazy) == use(plain)
+    assert lazy == plain
+    assert lazy.fillings == 1
+
+
+@by_name(READS | WRITES | NO_WRITES)
+def test_a_later_access_does_not_fill_it_again(use: Any) -> None:
+    lazy = Filling({"user": 7, "cart": ["apple"], "b": 1})
+    lazy["b"] = 2
+    plain = {"user": 7, "cart": ["apple"], "b": 2}
+    assert use(lazy) == use(plain)
+    assert lazy == plain
+    assert lazy.fillings == 1
+
+
+@by_name(FAILURES)
+def test_what_fails_with_a_dict_fails_the_same_way(use: Any) -> None:
+    lazy, plain = Filling(), copy.deepcopy(VALUES)
+    errors = []
+    for one in (lazy, plain):
+        with pytest.raises((KeyError, TypeError)) as caught:
+            use(one)
+        errors.append(caught.value)
+    assert type(errors[0]) is type(errors[1])
+    assert dict(lazy) == plain
+
+
+def test_popitem_of_an_empty_one_is_a_key_error() -> None:
+    lazy = Filling({})
+    with pytest.raises(KeyError, match="empty"):
+        lazy.popitem()
+    assert not lazy.modified
+
+
+@by_name(READS | NO_WRITES)
+def test_reading_is_an_access_and_no_modification(use: Any) -> None:
+    lazy = Filling()
+    assert (lazy.accessed, lazy.modified) == (False, False)
+    use(lazy)
+    assert (lazy.accessed, lazy.modified) == (True, False)
+
+
+@by_name(WRITES)
+def test_writing_is_an_access_and_a_modification(use: Any) -> None:
+    lazy = Filling()
+    use(lazy)
+    assert (lazy.accessed, lazy.modified) == (True, True)
+
+
+def test_marking_it_modified_is_an_access_too() -> None:
+    lazy = Filling()
+    lazy.mark_modified()
+    assert (lazy.accessed, lazy.modified) == (True, True)
+
+
+@by_name({name: use for name, use in (READS | WRITES | NO_WRITES).items() if name not in ("repr", "str", "format")})
+def test_one_that_can_not_be_filled_fails_loudly_and_stays_as_it_is(use: Any) -> None:
+    lazy = Refusing()
+    with pytest.raises(SessionNotLoaded, match="await it first"):
+        use(lazy)
+    assert (lazy.accessed, lazy.modified) == (False, False)
+    assert dict.__len__(lazy) == 1
+
+
+def test_its_repr_says_why_it_can_not_be_filled() -> None:
+    assert repr(Refusing()) == "<Refusing: await it first>"
+
+
+def test_it_is_a_dict() -> None:
+    assert isinstance(LazyDict(), dict)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s)), dict, LazyDict.copy]
+)
+def test_a_copy_is_a_plain_dict_of_its_own(copied: Any) -> None:
+    lazy = Filling()
+    result = copied(lazy)
+    assert type(result) is dict
+    result["more"] = 1
+    assert "more" not in lazy
+
+
+def test_a_deep_copy_shares_no_value() -> None:
+    lazy = Filling()
+    copy.deepcopy(lazy)["cart"].append("pear")
+    assert lazy == VALUES
+
+
+@pytest.mark.parametrize("encode", [msgspec.json.encode, msgspec.msgpack.encode])
+def test_an_encoder_that_looks_past_the_methods_fails_loudly_or_sees_the_values(encode: Callable[[Any], bytes]) -> None:
+    """C code may walk the entries of a dict without asking it."""
+    lazy = Filling()
+    with pytest.raises(TypeError):
+        encode(lazy)
+    assert lazy.accessed is False
+    lazy.mark_accessed()
+    assert encode(lazy) == encode(VALUES)
+
+
+def test_a_validator_that_looks_past_the_methods_fails_loudly_or_sees_the_values() -> None:
+    validate = TypeAdapter(dict[str, Any]).validate_python
+    lazy = Filling()
+    with pytest.raises(ValidationError, match="string"):
+        validate(lazy)
+    lazy.mark_accessed()
+    assert validate(lazy) == VALUES
+
+
+KEYS = st.sampled_from(["a", "b", "c", 1, None])
+STEPS = st.one_of(
+    st.tuples(st.just("__setitem__"), KEYS, st.integers()),
+    st.tuples(st.sampled_from(["pop", "get", "setdefault"]), KEYS, st.integers()),
+    st.tuples(
+        st.sampled_from(["update", "__ior__", "__or__", "__eq__", "__ne__"]), st.dictionaries(KEYS, st.integers())
+    ),
+    st.tuples(st.sampled_from(["__contains__", "__getitem__", "__delitem__", "pop"]), KEYS),
+    st.tuples(st.sampled_from(["popitem", "clear", "copy", "keys", "values", "items", "__len__"])),
+)
+
+
+def outcome(target: dict[Any, Any], step: tuple[Any, ...]) -> Any:
+    try:
+        result = getattr(target, step[0])(*step[1:])
+    except KeyError as exc:
+        return type(exc), exc.args
+    return list(result) if step[0] in ("keys", "values", "items") else dict(result) if result is target else result
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(KEYS, st.integers()), st.lists(STEPS, max_size=12))
+def test_any_sequence_of_operations_does_what_it_does_to_a_dict(start: dict[Any, Any], steps: list[Any]) -> None:
+    lazy, plain = Filling(start), dict(start)
+    for step in steps:
+        assert outcome(lazy, step) == outcome(plain, step)
+    assert list(lazy.items()) == list(plain.items())
+    assert lazy.modified or plain == start
