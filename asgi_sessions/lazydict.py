@@ -109,7 +109,8 @@ class LazyDict(dict[Any, Any]):
         return dict.__ne__(self, other)
 
     def __or__(self, other: Any) -> dict[Any, Any]:
-        return self.copy() | other
+        merged: dict[Any, Any] = self.copy() | other
+        return merged
 
     def __ror__(self, other: Any) -> dict[Any, Any]:
         return other | self.copy()  # type: ignore[no-any-return]  # a dict, or NotImplemented raised by it
@@ -129,7 +130,7 @@ class LazyDict(dict[Any, Any]):
         self.mark_modified()
         dict.__delitem__(self, key)
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]  # dict's own overloads, as one
+    def __ior__(self, other: Any) -> Self:
         self.mark_modified()
         dict.update(self, other)
         return self

@@ -91,8 +91,8 @@ class Change:
     added: tuple[Flash, ...] = ()
     consumed: frozenset[bytes] = frozenset()
     secret_hash: bytes = b""
-    owner: Owner | None | UnsetType = UNSET
-    remember: int | None | UnsetType = UNSET
+    owner: Owner | UnsetType | None = UNSET
+    remember: int | UnsetType | None = UNSET
     cookie: Mapping[str, str | bool | None] | UnsetType = UNSET
 
 

@@ -60,7 +60,7 @@ class SessionRegistry:
         name = self._configuration.default.name if name is None else name
         session = self._sessions.get(name)
         if session is None or store is not None:
-            binding = self._configuration.adopt(name, store) if store else self._configuration.find(name)
+            binding = self._configuration.find(name) if store is None else self._configuration.adopt(name, store)
             if binding is None:
                 if self._outer is not None:
                     return await self._outer.get(name)

@@ -404,10 +404,12 @@ class Session(LazyDict):
     def _is_changed(self, values: bytes) -> bool:
         edited = self._cleared or self._regenerated or self._added or self._consumed
         chosen = self._owner is not UNSET or self._remember is not UNSET or self._cookie is not UNSET
-        return bool(edited or chosen) or (values != self._base and not self._is_respelled(values))
+        if edited or chosen or values == self._base:
+            return bool(edited or chosen)
+        return self._written or not self._is_respelled(values)
 
     def _is_respelled(self, values: bytes) -> bool:
-        """Whether only the order of keys differs, or who encoded them."""
+        """Whether only the spelling differs: another release or program encoded the base. Reading must not rewrite."""
         serializer = self._policy.serializer
         before = serializer.dumps(serializer.loads(self._base))
         return serializer.split(before) == serializer.split(values)

@@ -174,6 +174,15 @@ def sentinel(kind: str = "valkey") -> Iterator[tuple[int, Server, Server]]:
         yield port, master, replica
 
 
+def fail_over(port: int, replica: Server) -> None:
+    """Have the Sentinel on ``port`` make the replica the master."""
+    with contextlib.closing(redis.Redis(port=port, retry=Retry(NoBackoff(), 0))) as watcher:
+        order = ("SENTINEL FAILOVER", "sessions")
+        wait_until(lambda: bool(watcher.execute_command(*order)), "Sentinel's approval of the replica")
+        wait_until(lambda: replica.client.info("replication")["role"] == "master", "the failover")
+        wait_until(lambda: watcher.sentinel_master("sessions")["port"] == replica.port, "the announcement")
+
+
 class Proxy:
     """Stands between a store and a server; counts what it forwards, and loses what it is told to lose."""
 
@@ -181,6 +190,7 @@ class Proxy:
         self._target = target
         self._path = directory / "proxy"
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._replies = asyncio.Event()
         self.url = f"unix://{self._path}"
         self.requests = 0  # pieces that came from the store
@@ -188,7 +198,7 @@ class Proxy:
         self.lose_replies = False
 
     async def start(self) -> asyncio.Server:
-        return await asyncio.start_unix_server(self._serve, path=self._path)
+        return await asyncio.start_unix_server(self._accept, path=self._path)
 
     async def reply_lost(self) -> None:
         """Wait until a reply was swallowed, so that the server is known to have done what it was told."""
@@ -200,8 +210,18 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def finish(self) -> None:
+        """Break all connections, and wait until nothing of them is left."""
+        self.cut()
+        await asyncio.gather(*self._tasks)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream, downstream = await asyncio.open_unix_connection(self._target)
         self._writers |= {writer, downstream}
         try:
@@ -237,5 +257,5 @@ async def proxy(target: Server) -> AsyncIterator[Proxy]:
         yield between
     finally:
         listener.close()
-        between.cut()
+        await between.finish()
         await listener.wait_closed()

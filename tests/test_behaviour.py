@@ -153,7 +153,7 @@ async def test_a_cookie_response_is_not_for_shared_caches(store: Store) -> None:
     assert response.header("cache-control") == 'no-cache="Set-Cookie"'
 
 
-# -- flashes ------------------------------------------------------------------------------------------------------------
+# -- flashes ----------------------------------------------------------------------------------------------------------
 
 
 async def test_flashes_are_shown_once_in_their_order(store: Store) -> None:
@@ -208,7 +208,7 @@ async def test_peeking_leaves_flashes_for_later(store: Store) -> None:
         assert (await browser.get("/")).json() == [["message", "later"]]
 
 
-# -- login and logout -----------------------------------------------------------------------------------------------------
+# -- login and logout -------------------------------------------------------------------------------------------------
 
 
 async def test_regenerate_keeps_values_and_handle_and_changes_the_cookie(store: Store) -> None:
@@ -341,7 +341,7 @@ async def test_the_old_cookie_is_superseded_after_regenerate_and_unknown_later(
     assert response.set_cookies == []
 
 
-# -- attributes and lifetimes -----------------------------------------------------------------------------------------------
+# -- attributes and lifetimes -----------------------------------------------------------------------------------------
 
 
 async def test_remember_survives_later_commits(store: Store, clock: Clock) -> None:
@@ -486,7 +486,7 @@ async def test_times_and_identity_are_there_to_read(store: Store, clock: Clock) 
     assert (await browser.get()).json() == [False, start, start + 3600, "session"]
 
 
-# -- keys --------------------------------------------------------------------------------------------------------------------
+# -- keys -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("encrypt", [False, True])
@@ -494,9 +494,7 @@ async def test_a_session_survives_key_rotation_and_is_sealed_anew(store: Store, 
     routes = {"/count": count, "/": read}
     browser = Browser(application(routes, store=store, encrypt=encrypt))
     await browser.get("/count")
-    browser.app = application(
-        routes, store=store, encrypt=encrypt, secret_key=OTHER_KEY, fallback_keys=[KEY]
-    )
+    browser.app = application(routes, store=store, encrypt=encrypt, secret_key=OTHER_KEY, fallback_keys=[KEY])
     response = await browser.get("/")
     assert response.json() == {"count": 1}
     assert len(response.set_cookies) == 1
@@ -525,6 +523,7 @@ async def test_an_encrypted_cookie_shows_nothing() -> None:
     signed, encrypted = Browser(application(write)), Browser(application(write, encrypt=True))
     await signed.get()
     await encrypted.get()
+
     def visible(value: str) -> bytes:
         head = value.split(".")[0]
         return base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))
@@ -533,7 +532,7 @@ async def test_an_encrypted_cookie_shows_nothing() -> None:
     assert b"4111-1111" not in visible(encrypted.jar["session"])
 
 
-# -- several sessions ----------------------------------------------------------------------------------------------------------
+# -- several sessions -------------------------------------------------------------------------------------------------
 
 
 async def test_several_sessions_live_in_their_own_stores_and_cookies(store: Store) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from asgi_sessions import (
@@ -32,7 +33,7 @@ class Counting(MemoryStore):
 
     async def read(self, handle: bytes) -> Stored | None:
         self.reads += 1
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return await super().read(handle)
 
     async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
@@ -252,7 +253,9 @@ async def test_a_cookie_that_is_too_large_names_size_limit_and_keys() -> None:
         scope["session"].update(small=1, biggest="x" * 4000, big="x" * 1000)
 
     browser = Browser(application(fill, sessions=[SessionConfig("good", store=good)]))
-    with pytest.raises(CookieTooLarge, match=r"at most 4096; largest keys: 'biggest' \(4003 bytes\), 'big' \(1003") as e:
+    with pytest.raises(
+        CookieTooLarge, match=r"at most 4096; largest keys: 'biggest' \(4003 bytes\), 'big' \(1003"
+    ) as e:
         await browser.get()
     assert e.value.session == "session"
     assert e.value.size > e.value.limit == 4096

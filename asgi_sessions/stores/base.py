@@ -45,7 +45,7 @@ class Found(NamedTuple):
     error: CookieRefused | None = None
 
 
-class Store(ABC):
+class Store:
     """Where sessions live between requests: a ``CookieStore`` or a ``RecordStore``."""
 
     async def open(self) -> None:
@@ -55,7 +55,7 @@ class Store(ABC):
         """Let go of connections, threads and files. Closing twice, or unopened, is no error; it may be reopened."""
 
 
-class RecordStore(Store):
+class RecordStore(Store, ABC):
     """Versioned records: five verbs are the whole contract for a custom store.
 
     A store keeps opaque bytes under a handle, with a version and a deadline. It knows nothing of cookies, keys or

@@ -80,8 +80,7 @@ class Line:
             self._pending.append(call)
             self._flush_soon()
         else:
-            self._sent.append(call)
-            await self._send(call.packed)
+            await self._send_at_once(call)
         return await call.reply
 
     def close(self) -> None:
@@ -99,10 +98,10 @@ class Line:
             self._flush_soon()
             while True:
                 await self._read()
-        except RedisTimeoutError as exc:
-            self._die(RedisTimeoutError, str(exc), exc)
         except Exception as exc:  # whatever it was: those who wait are told, with this as the cause
-            self._die(RedisConnectionError, str(exc), exc)
+            # On unix sockets redis-py wraps a timeout while logging in.
+            timed_out = isinstance(exc, RedisTimeoutError) or isinstance(exc.__cause__, RedisTimeoutError)
+            self._die(RedisTimeoutError if timed_out else RedisConnectionError, str(exc), exc)
         finally:
             self.close()
             await self._connection.disconnect(nowait=True)
@@ -153,16 +152,20 @@ class Line:
                 size += len(call.packed)
         return batch
 
+    async def _send_at_once(self, call: Call) -> None:
+        self._sent.append(call)
+        try:
+            await self._send(call.packed)
+        except asyncio.CancelledError:
+            call.reply.cancel()
+            self._die(RedisConnectionError, "another caller was cancelled while its command was being written")
+            raise
+
     async def _send(self, packed: bytes) -> None:
         try:
             await self._connection.send_packed_command(packed, check_health=False)
-        except RedisError as exc:
+        except Exception as exc:
             self._die(RedisConnectionError, str(exc), exc)
-        except BaseException:
-            self._die(
-                RedisConnectionError, "another caller was cancelled while its command was being written"
-            )
-            raise
 
     def _watch(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         if self._timer is not None:

@@ -128,9 +128,7 @@ class RedisStore(RecordStore):
     ) -> None:
         super().__init__()
         if timeout <= 0 or connect_timeout <= 0:
-            raise ValueError(
-                f"timeout and connect_timeout must be positive, not {timeout!r} and {connect_timeout!r}"
-            )
+            raise ValueError(f"timeout and connect_timeout must be positive, not {timeout!r} and {connect_timeout!r}")
         self._prefix = prefix
         self._key_prefix = prefix.encode()
         self._timeout = timeout
@@ -206,11 +204,7 @@ class RedisStore(RecordStore):
             return StoreTimeout(f"{reason} (limit: {self._timeout:g} s for one operation)")
         if isinstance(exc, OutOfMemoryError) or "OOM command not allowed" in reason:
             return StoreFull(reason)
-        if (
-            isinstance(exc, NoPermissionError)
-            or "ACL failure" in reason
-            or "can't run this command" in reason
-        ):
+        if isinstance(exc, NoPermissionError) or "ACL failure" in reason or "can't run this command" in reason:
             return StoreUnavailable(f"{reason}; {PERMISSIONS.format(prefix=self._prefix)}")
         return StoreUnavailable(reason)
 
@@ -232,9 +226,7 @@ class PoolRoute:
         options = self._pool.connection_kwargs
         where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
         return (
-            f"Redis service {self._pool.service_name}"
-            if hasattr(self._pool, "service_name")
-            else f"Redis at {where}"
+            f"Redis service {self._pool.service_name}" if hasattr(self._pool, "service_name") else f"Redis at {where}"
         )
 
     async def send(self, command: list[bytes], key: bytes, deadline: float) -> Any:
@@ -279,9 +271,7 @@ class ClusterRoute:
             return await self._client.execute_command(command[0].decode(), *command[1:])
 
 
-def _route(
-    client: str | Redis | RedisCluster, lines: Lines, connect_timeout: float
-) -> PoolRoute | ClusterRoute:
+def _route(client: str | Redis | RedisCluster, lines: Lines, connect_timeout: float) -> PoolRoute | ClusterRoute:
     if isinstance(client, str):
         pool = _pool(client, connect_timeout)
         _check(pool.connection_kwargs)
@@ -294,9 +284,7 @@ def _route(
         _check(client.connection_pool.connection_kwargs)
         _warn_about_timeouts(client.connection_pool.connection_kwargs)
         return PoolRoute(client.connection_pool, lines)
-    raise TypeError(
-        f"RedisStore takes a URL or a client of redis.asyncio, not a {type(client).__module__} object"
-    )
+    raise TypeError(f"RedisStore takes a URL or a client of redis.asyncio, not a {type(client).__module__} object")
 
 
 def _pool(url: str, connect_timeout: float) -> ConnectionPool:

@@ -15,7 +15,7 @@ from redis.asyncio.cluster import ClusterNode
 from asgi_sessions.exceptions import NotSupported, StoreUnavailable
 from asgi_sessions.stores.base import Stored
 from asgi_sessions.stores.redis import RedisStore
-from tests.servers import KINDS, Server, cluster, sentinel, server, wait_until
+from tests.servers import KINDS, Server, cluster, fail_over, sentinel, server, wait_until
 
 HANDLE = bytes(range(16))
 KEY = "session:" + HANDLE.hex()
@@ -371,10 +371,6 @@ async def test_a_stalled_node_delays_only_its_own_sessions(nodes: list[Server], 
     await store.close()
 
 
-def has_role(node: Server, role: str) -> bool:
-    return bool(node.client.info("replication")["role"] == role)
-
-
 async def test_after_a_failover_sentinel_leads_to_the_new_master() -> None:
     with sentinel() as (port, master, replica):
         manager = Sentinel([("127.0.0.1", port)], socket_timeout=1)
@@ -383,8 +379,7 @@ async def test_after_a_failover_sentinel_leads_to_the_new_master() -> None:
         assert repr(store) == "RedisStore(Redis service sessions, prefix='session:')"
         await store.create(HANDLE, OLD, b"data", soon())
         assert master.client.wait(1, 5000) == 1
-        await manager.sentinels[0].execute_command("SENTINEL", "FAILOVER", "sessions")
-        await asyncio.to_thread(wait_until, partial(has_role, replica, "master"), "the failover")
+        await asyncio.to_thread(fail_over, port, replica)
         master.kill()
         assert await store.swap(HANDLE, OLD, NEW, b"more") == Stored(NEW, b"more")
         assert replica.client.get(KEY) == NEW + b"more"

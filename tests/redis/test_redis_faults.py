@@ -1,4 +1,4 @@
-"""What RedisStore does when a server, a connection or a reply is lost: a right answer or an error, within the deadline."""
+"""What RedisStore does when a server, a connection or a reply is lost: right answers or errors, within the deadline."""
 
 import asyncio
 import time

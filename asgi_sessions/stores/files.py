@@ -1,0 +1,280 @@
+"""Record files: synchronous, one function for each operation, so that each is one hop to a thread.
+
+A record's file holds a magic number, a checksum, the version and the data; its deadline is its modification time, so
+that moving the deadline rewrites nothing. Writers hold a lock file (striped, never unlinked); readers take no lock,
+because a file is only ever replaced as a whole.
+"""
+
+import contextlib
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, Literal
+
+from .base import Stored
+
+if sys.platform != "win32":  # where it can be imported, though not used
+    import fcntl
+
+    _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in a record's place must not block
+    _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    _LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+__all__ = ["BUSY", "CORRUPT", "RecordFiles"]
+
+MAGIC = b"ASR1"
+CHECKSUM_SIZE = 16  # bytes
+VERSION_SIZE = 8  # bytes
+HEADER_SIZE = len(MAGIC) + CHECKSUM_SIZE + VERSION_SIZE
+LOCKS = 64  # lock files; two records share one in 64 cases
+ORPHANED_AFTER = 3600  # seconds until a temporary file was left behind by a process that died
+LATEST = 2**33  # POSIX seconds; file systems know no modification time much later (year 2242)
+
+BUSY: Final = "busy"
+CORRUPT: Final = "corrupt"
+Kept = tuple[Stored, float]  # with its deadline
+
+
+class RecordFiles:
+    """The files of one directory.
+
+    Args:
+        fsync: sync files and directories, so that a commit survives a power cut.
+        max_bytes: a larger file is no record.
+    """
+
+    def __init__(self, path: Path, *, fsync: bool, max_bytes: int, clock: Callable[[], float]) -> None:
+        self.path = path
+        self._fsync = fsync
+        self._max_bytes = max_bytes
+        self._clock = clock
+
+    def make(self) -> None:
+        """Make the directories; the record's own ones come with the first record in them."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.path / "locks").mkdir(mode=0o700, exist_ok=True)
+
+    # -- the verbs, but for the waiting -------------------------------------------------------------------------------
+
+    def read(self, handle: bytes) -> Stored | Literal["corrupt"] | None:
+        kept = self._read(self._file(handle))
+        return kept if kept is None or kept == CORRUPT else kept[0]
+
+    def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool | Literal["busy"]:
+        with self._locked(handle) as locked:
+            if not locked:
+                return BUSY
+            kept = self._sound(handle)
+            if kept is not None:
+                return kept[0].version == new
+            self._write(self._file(handle), Stored(new, data), expires_at)
+            return True
+
+    def swap(
+        self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None
+    ) -> Stored | Literal["busy"] | None:
+        with self._locked(handle) as locked:
+            if not locked:
+                return BUSY
+            kept = self._sound(handle)
+            if kept is None or kept[0].version != old:
+                return kept and kept[0]
+            ours = Stored(new, data)
+            self._write(self._file(handle), ours, kept[1] if expires_at is None else expires_at)
+            return ours
+
+    def touch(self, handle: bytes, version: bytes, expires_at: float) -> bool | Literal["busy"]:
+        with self._locked(handle) as locked:
+            if not locked:
+                return BUSY
+            kept = self._sound(handle)
+            if kept is None or kept[0].version != version:
+                return False
+            os.utime(self._file(handle), ns=_deadline(expires_at), follow_symlinks=False)
+            return True
+
+    def delete(self, handle: bytes, version: bytes | None) -> Stored | Literal["busy"] | None:
+        with self._locked(handle) as locked:
+            if not locked:
+                return BUSY
+            kept = self._sound(handle)
+            if kept is None or version not in (None, kept[0].version):
+                return kept and kept[0]
+            self._unlink(self._file(handle))
+            return None
+
+    def quarantine(self, handle: bytes, version: bytes | None) -> bool | Literal["busy"]:
+        """Put a file aside: one that still has ``version``, or one that is no record if there is none."""
+        with self._locked(handle) as locked:
+            if not locked:
+                return BUSY
+            kept = self._read(self._file(handle))
+            found = kept[0].version if isinstance(kept, tuple) else None
+            if (kept == CORRUPT) if version is None else (found == version):
+                self._set_aside(self._file(handle))
+                return True
+            return False
+
+    # -- pruning ------------------------------------------------------------------------------------------------------
+
+    def folders(self) -> list[str]:
+        """The folders of records, at most 256: what one step of pruning works on."""
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(path.name for path in self.path.iterdir() if len(path.name) == 2)
+        return []
+
+    def prune(self, folder: str) -> int:
+        """Remove the expired records of a folder, and temporary files that nobody will finish."""
+        removed = 0
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.path / folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    removed += self._prune(entry)
+        return removed
+
+    def _prune(self, entry: "os.DirEntry[str]") -> bool:
+        found = entry.stat(follow_symlinks=False)
+        path = Path(entry.path)
+        if entry.name.endswith(".tmp"):
+            # Its modification time is a deadline by then, or will be; its change time is when it was written.
+            if found.st_ctime < time.time() - ORPHANED_AFTER:
+                path.unlink()
+            return False
+        if path.suffix or found.st_mtime > self._clock():
+            return False
+        with self._locked(bytes.fromhex(entry.name)) as locked:
+            if not locked or path.stat(follow_symlinks=False).st_mtime > self._clock():
+                return False
+            path.unlink()
+            return True
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def _file(self, handle: bytes) -> Path:
+        name = handle.hex()
+        return self.path / name[:2] / name
+
+    @contextlib.contextmanager
+    def _locked(self, handle: bytes) -> Iterator[bool]:
+        """Try the lock once. Each attempt opens the file anew, so that threads of one process exclude each other."""
+        path = self.path / "locks" / f"{int.from_bytes(blake2b(handle, digest_size=2).digest(), 'big') % LOCKS:02d}"
+        try:
+            lock = os.open(path, _LOCK, 0o600)
+        except FileNotFoundError:
+            self.make()
+            lock = os.open(path, _LOCK, 0o600)
+        try:
+            yield _lock(lock)
+        finally:
+            os.close(lock)
+
+    def _sound(self, handle: bytes) -> Kept | None:
+        """The record, under the lock; what is no record is put out of the way first."""
+        kept = self._read(self._file(handle))
+        if kept == CORRUPT:
+            self._set_aside(self._file(handle))
+            return None
+        return kept
+
+    def _read(self, path: Path) -> Kept | Literal["corrupt"] | None:
+        try:
+            file = os.open(path, _READ)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            if path.is_symlink() or not path.is_file():
+                return CORRUPT
+            raise
+        try:
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode) or not HEADER_SIZE <= found.st_size <= self._max_bytes + HEADER_SIZE:
+                return CORRUPT
+            content = _read_all(file, found.st_size)
+        finally:
+            os.close(file)
+        stored = _parse(content)
+        if stored is None:
+            return CORRUPT
+        return (stored, found.st_mtime_ns / 1e9) if found.st_mtime > self._clock() else None
+
+    def _write(self, path: Path, stored: Stored, expires_at: float) -> None:
+        temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}.tmp")
+        try:
+            file = os.open(temporary, _CREATE, 0o600)
+        except FileNotFoundError:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._fsync:
+                self._sync(self.path)
+            file = os.open(temporary, _CREATE, 0o600)
+        try:
+            try:
+                _write_all(file, MAGIC + _checksum(stored) + stored.version + stored.data)
+                os.utime(file, ns=_deadline(expires_at))
+                if self._fsync:
+                    os.fsync(file)
+            finally:
+                os.close(file)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if self._fsync:
+            self._sync(path.parent)
+
+    def _unlink(self, path: Path) -> None:
+        path.unlink()
+        self._sync(path.parent)  # a logout is final, also after a power cut
+
+    def _set_aside(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(path.with_name(f"{path.name}.{os.urandom(4).hex()}.corrupt"))
+
+    def _sync(self, folder: Path) -> None:
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _checksum(stored: Stored) -> bytes:
+    return blake2b(stored.version + stored.data, digest_size=CHECKSUM_SIZE).digest()
+
+
+def _parse(content: bytes) -> Stored | None:
+    body = content[len(MAGIC) + CHECKSUM_SIZE :]
+    stored = Stored(body[:VERSION_SIZE], body[VERSION_SIZE:])
+    if len(stored.version) != VERSION_SIZE or content[: -len(body)] != MAGIC + _checksum(stored):
+        return None
+    return stored
+
+
+def _read_all(file: int, size: int) -> bytes:
+    content = os.read(file, size + 1)
+    while len(content) < size and (more := os.read(file, size - len(content))):
+        content += more
+    return content
+
+
+def _write_all(file: int, content: bytes) -> None:
+    """A write may be short, on a full disk above all; the next one says why."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _deadline(expires_at: float) -> tuple[int, int]:
+    instant = int(min(expires_at, LATEST) * 1e9)
+    return instant, instant

@@ -1,0 +1,167 @@
+"""Records in files, for one host."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import random
+from typing import Any
+
+import aiofiles.os
+
+from ..exceptions import StoreFull, StoreTimeout, StoreUnavailable
+from .base import RecordStore, Stored
+from .files import BUSY, CORRUPT, RecordFiles
+
+__all__ = ["FilesystemStore"]
+
+logger = logging.getLogger("asgi_sessions")
+
+THREADS = 4
+LONGEST_PAUSE = 0.05  # seconds between two tries of a lock that is held
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class FilesystemStore(RecordStore):
+    """For one host; its processes share the directory. Needs asyncio.
+
+    A commit survives ``kill -9`` at any moment, with ``fsync=True`` a power cut, too. Directories are made with mode
+    0700, files with 0600. A file that is no record is renamed to ``*.corrupt``; its visitor gets a new session.
+    Not for network file systems whose ``flock`` is local to the host.
+
+    Args:
+        path: the directory; made if it is not there.
+        fsync: sync each commit to the disk. A deletion always syncs its directory.
+        timeout: seconds that one operation may take, waiting for a lock included.
+        threads: how many operations run at once.
+        prune_interval: seconds between two rounds of removing expired records, while the application is up; None: one
+            round when it starts up. ``python -m asgi_sessions prune PATH`` does it from outside.
+        max_bytes: a larger file is no record.
+        clock: POSIX seconds.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        fsync: bool = False,
+        timeout: float = 5.0,
+        threads: int = THREADS,
+        prune_interval: float | None = None,
+        max_bytes: int = 2**21,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        if sys.platform == "win32":
+            raise NotImplementedError("FilesystemStore needs flock, which Windows has not; use another store")
+        if not timeout > 0 or threads < 1:
+            raise ValueError(f"timeout={timeout!r}, threads={threads!r}: must be more than 0")
+        if prune_interval is not None and not prune_interval > 0:
+            raise ValueError(f"prune_interval={prune_interval!r}: must be more than 0 seconds, or None")
+        self._files = RecordFiles(Path(path).absolute(), fsync=fsync, max_bytes=max_bytes, clock=clock)
+        self._timeout = timeout
+        self._threads = threads
+        self._prune_interval = prune_interval
+        self._executor: ThreadPoolExecutor | None = None
+        self._pruning: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        await self._hop(self._files.make)
+        if self._pruning is None:
+            self._pruning = asyncio.get_running_loop().create_task(self._prune_regularly())
+
+    async def close(self) -> None:
+        pruning, self._pruning = self._pruning, None
+        if pruning is not None:
+            pruning.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pruning
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            await asyncio.to_thread(executor.shutdown)
+
+    async def read(self, handle: bytes) -> Stored | None:
+        found = await self._hop(self._files.read, handle)
+        if found == CORRUPT:
+            await self._quarantine(handle, None)
+            return None
+        return found  # type: ignore[no-any-return]  # what the function returned, through the thread
+
+    async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
+        return bool(await self._alone(self._files.create, handle, new, data, expires_at))
+
+    async def swap(
+        self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
+    ) -> Stored | None:
+        kept: Stored | None = await self._alone(self._files.swap, handle, old, new, data, expires_at)
+        return kept
+
+    async def touch(self, handle: bytes, version: bytes, expires_at: float) -> bool:
+        return bool(await self._alone(self._files.touch, handle, version, expires_at))
+
+    async def delete(self, handle: bytes, version: bytes | None = None) -> Stored | None:
+        kept: Stored | None = await self._alone(self._files.delete, handle, version)
+        return kept
+
+    async def quarantine(self, handle: bytes, version: bytes) -> None:
+        await self._quarantine(handle, version)
+
+    async def prune(self) -> int:
+        """Remove the expired records, one folder of at most 256 at a time.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            StoreError: a directory can not be read or written.
+        """
+        return sum([await self._hop(self._files.prune, folder) for folder in await self._hop(self._files.folders)])
+
+    async def _prune_regularly(self) -> None:
+        while True:
+            try:
+                await self.prune()
+            except StoreUnavailable as exc:
+                logger.warning("expired sessions in %s were not removed: %s", self._files.path, exc)
+            if self._prune_interval is None:
+                return
+            await asyncio.sleep(self._prune_interval)
+
+    async def _quarantine(self, handle: bytes, version: bytes | None) -> None:
+        if await self._alone(self._files.quarantine, handle, version):
+            logger.warning("session record %s is corrupt and was put aside in %s", handle.hex(), self._files.path)
+
+    async def _alone(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run under the record's lock. A hop tries it once; the waiting is done here, where it holds no thread."""
+        end = time.monotonic() + self._timeout
+        pause = 0.001
+        while (result := await self._hop(function, *arguments)) == BUSY:
+            if time.monotonic() + pause > end:
+                raise StoreTimeout(f"the record was locked for more than {self._timeout} s")
+            await asyncio.sleep(pause * (0.5 + random() / 2))  # noqa: S311 - jitter is no secret
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return result
+
+    async def _hop(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run in a thread of the store's own, with a bound; a hop that was given up ends by itself, as a whole."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="sessions")
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError as exc:
+            raise RuntimeError("FilesystemStore needs asyncio; under trio use a CookieStore or a MemoryStore") from exc
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await aiofiles.os.wrap(function)(*arguments, loop=loop, executor=self._executor)
+        except TimeoutError as exc:
+            raise StoreTimeout(f"the file system did not answer within {self._timeout} s") from exc
+        except OSError as exc:
+            full = exc.errno in _FULL
+            kind = StoreFull if full else StoreUnavailable
+            raise kind(f"the file system says: {exc.strerror or type(exc).__name__}") from exc

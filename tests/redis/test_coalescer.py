@@ -1,0 +1,231 @@
+"""Many callers on one connection: few round trips, and everybody gets their own reply."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from asgi_sessions.stores.base import Stored
+from asgi_sessions.stores.coalescer import MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Line, pack
+from asgi_sessions.stores.redis import RedisStore
+from tests.servers import Proxy, Server, proxy
+
+VERSION = b"version1"
+
+
+def soon() -> float:
+    return time.time() + 100
+
+
+def later() -> float:
+    return asyncio.get_running_loop().time() + 5
+
+
+def handles(count: int) -> list[bytes]:
+    return [number.to_bytes(16, "big") for number in range(count)]
+
+
+@pytest.fixture
+async def between(redis_server: Server) -> AsyncIterator[Proxy]:
+    async with proxy(redis_server) as started:
+        yield started
+
+
+@pytest.fixture
+async def store(between: Proxy) -> AsyncIterator[RedisStore]:
+    opened = RedisStore(between.url)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def line(between: Proxy) -> AsyncIterator[Line]:
+    async with Redis.from_url(between.url, protocol=2) as client:
+        opened = Line(client.connection_pool.make_connection())
+        assert await opened.call([b"PING"], later()) == b"PONG"
+        yield opened
+        await opened.aclose()
+
+
+def test_commands_are_packed_as_the_protocol_says() -> None:
+    assert pack([b"SET", b"", b"\r\n"]) == b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$2\r\n\r\n\r\n"
+
+
+async def test_a_lone_operation_is_one_round_trip(between: Proxy, store: RedisStore) -> None:
+    await store.create(bytes(16), VERSION, b"data", soon())  # loads the script
+    for operation in (
+        store.create(bytes(16), VERSION, b"data", soon()),
+        store.read(bytes(16)),
+        store.swap(bytes(16), VERSION, b"version2", b"data"),
+        store.touch(bytes(16), b"version2", soon()),
+    ):
+        between.requests = 0
+        await operation
+        # The first swap and touch meet NOSCRIPT and go out once more, as source.
+        assert between.requests <= 2
+    for _ in range(3):
+        between.requests = 0
+        await store.touch(bytes(16), b"version2", soon())
+        await store.swap(bytes(16), b"version2", b"version2", b"data")
+        assert between.requests == 2
+
+
+async def test_64_concurrent_reads_take_few_round_trips(between: Proxy, store: RedisStore) -> None:
+    await asyncio.gather(*[store.create(handle, VERSION, handle, soon()) for handle in handles(64)])
+    between.requests = 0
+    records = await asyncio.gather(*[store.read(handle) for handle in handles(64)])
+    assert records == [Stored(VERSION, handle) for handle in handles(64)]
+    assert between.requests <= 3
+    assert between.connections == 1
+
+
+async def test_batches_are_bounded_in_count_and_bytes(line: Line) -> None:
+    def waiting(*command: bytes) -> asyncio.Future[object]:
+        return asyncio.ensure_future(line.call(command, later()))
+
+    large = bytes(MAX_BATCH_BYTES // 2)
+    first = waiting(b"PING")  # the others wait as long as it is under way
+    calls = [waiting(b"PING") for _ in range(MAX_BATCH_COMMANDS + 1)] + [waiting(b"ECHO", large) for _ in range(5)]
+    await asyncio.sleep(0)
+    batches = [line._next_batch() for _ in range(5)]
+    assert [len(batch) for batch in batches] == [MAX_BATCH_COMMANDS, 3, 2, 1, 0]
+    line.close()
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(first, *calls, return_exceptions=True)
+
+
+async def test_more_than_the_socket_takes_at_once_is_delivered_in_order(line: Line) -> None:
+    values = [bytes([number]) * 300_000 for number in range(40)]
+    assert await asyncio.gather(*[line.call([b"ECHO", value], later()) for value in values]) == values
+
+
+async def test_an_error_reaches_only_the_caller_whose_command_it_is(line: Line) -> None:
+    commands = [[b"ECHO", b"a"], [b"NONSENSE"], [b"ECHO"], [b"ECHO", b"b"]]
+    replies = await asyncio.gather(*[line.call(command, later()) for command in commands], return_exceptions=True)
+    assert [replies[0], replies[3]] == [b"a", b"b"]
+    assert all(isinstance(reply, ResponseError) for reply in replies[1:3])
+    assert await line.call([b"ECHO", b"c"], later()) == b"c"
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_missing_scripts_concern_only_their_own_callers(redis_server: Server, protocol: int) -> None:
+    store = RedisStore(f"{redis_server.url}?protocol={protocol}")
+    await asyncio.gather(*[store.create(handle, VERSION, handle, soon()) for handle in handles(32)])
+    redis_server.client.script_flush()
+    swaps = [store.swap(handle, VERSION, b"version2", handle) for handle in handles(16)]
+    reads = [store.read(handle) for handle in handles(32)[16:]]
+    assert await asyncio.gather(*swaps, *reads) == [
+        Stored(b"version2" if number < 16 else VERSION, handle) for number, handle in enumerate(handles(32))
+    ]
+    await store.close()
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_whoever_is_cancelled_whenever_everybody_else_gets_their_own_reply(
+    between: Proxy, line: Line, seed: int
+) -> None:
+    chance = random.Random(seed)
+
+    async def ask(number: int) -> None:
+        for turn in range(10):
+            value = b"%d:%d:%s" % (number, turn, b"x" * chance.choice([1, 1, 1, 9_000]))
+            call = asyncio.create_task(line.call([b"ECHO", value], later()))
+            for _ in range(chance.randrange(6)):
+                await asyncio.sleep(0)
+            if chance.random() < 0.4:
+                call.cancel()
+                await asyncio.wait([call])
+            else:
+                assert await call == value
+
+    await asyncio.gather(*[ask(number) for number in range(40)])
+    assert between.connections == 1  # abandoning a reply costs nobody the connection
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_whatever_breaks_whenever_nobody_gets_the_reply_of_another(
+    between: Proxy, store: RedisStore, seed: int
+) -> None:
+    await asyncio.gather(*[store.create(handle, VERSION, handle, soon()) for handle in handles(30)])
+    chance = random.Random(seed)
+    answered = 0
+
+    async def ask(handle: bytes) -> None:
+        nonlocal answered
+        for _ in range(20):
+            read = asyncio.create_task(store.read(handle))
+            for _ in range(chance.randrange(8)):
+                await asyncio.sleep(0)
+            if chance.random() < 0.02:
+                between.cut()
+            if chance.random() < 0.2:
+                read.cancel()
+            await asyncio.wait([read])
+            if not read.cancelled() and read.exception() is None:
+                assert read.result() == Stored(VERSION, handle)
+                answered += 1
+
+    await asyncio.gather(*[ask(handle) for handle in handles(30)])
+    assert between.connections > 2
+    assert answered > 300
+    assert await store.read(bytes(16)) == Stored(VERSION, bytes(16))
+
+
+async def test_a_caller_who_is_cancelled_before_its_command_left_sends_nothing(
+    redis_server: Server, line: Line
+) -> None:
+    first = asyncio.create_task(line.call([b"ECHO", b"first"], later()))
+    second = asyncio.create_task(line.call([b"INCR", b"counter"], later()))
+    second.cancel()
+    assert await first == b"first"
+    assert await line.call([b"EXISTS", b"counter"], later()) == 0
+
+
+async def test_a_cancelled_caller_does_not_undo_the_write_of_another(store: RedisStore) -> None:
+    writes = [asyncio.create_task(store.create(handle, VERSION, handle, soon())) for handle in handles(20)]
+    await asyncio.sleep(0)
+    for write in writes[::2]:
+        write.cancel()
+    assert await asyncio.gather(*writes[1::2]) == [True] * 10
+    assert all([await store.read(handle) for handle in handles(20)[1::2]])
+
+
+async def test_a_reply_that_nobody_asked_for_closes_the_connection(redis_server: Server, line: Line) -> None:
+    await line.call([b"SUBSCRIBE", b"news"], later())
+    redis_server.client.publish("news", "surprise")
+    await asyncio.wait_for(asyncio.wait([line._task]), 5)
+    assert line.dead
+
+
+async def test_a_write_that_is_cancelled_half_way_costs_the_connection_and_nobody_else(
+    redis_server: Server, between: Proxy, store: RedisStore
+) -> None:
+    await store.create(bytes(16), VERSION, b"data", soon())
+    redis_server.suspend()
+    large = asyncio.create_task(store.create(handles(2)[1], VERSION, bytes(30_000_000), soon()))
+    await asyncio.sleep(0)
+    read = asyncio.create_task(store.read(bytes(16)))
+    await asyncio.sleep(0)
+    large.cancel()
+    await asyncio.wait([large])
+    assert large.cancelled()
+    redis_server.resume()
+    assert await read == Stored(VERSION, b"data")
+    assert between.connections == 2
+
+
+async def test_closing_a_line_tells_those_who_wait(redis_server: Server, line: Line) -> None:
+    redis_server.suspend()
+    call = asyncio.create_task(line.call([b"PING"], later()))
+    await asyncio.sleep(0)
+    await line.aclose()
+    redis_server.resume()
+    with pytest.raises(RedisError, match="closed by this application"):
+        await call
+    assert line.dead
