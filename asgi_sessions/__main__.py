@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .keyring import generate_key
+from .stores.files import RecordFiles
 
 __all__ = ["main"]
+
+BAR = 40  # characters
 
 EXAMPLES = """\
 examples:
@@ -26,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 the command failed, 2 (from argparse) the command line can not be right.
     """
     options = _parser().parse_args(arguments)
-    return int(options.run(options))
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +80,28 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _prune(options: argparse.Namespace) -> int:
-    raise NotImplementedError
+    files = RecordFiles(options.path, fsync=False, max_bytes=0, clock=time.time)
+    if not options.path.is_dir():
+        print(f"{options.path} is not a directory", file=sys.stderr)
+        return 1
+    folders = files.folders()
+    removed = 0
+    try:
+        for done, folder in enumerate(folders, start=1):
+            removed += files.prune(folder)
+            _show_progress(done, len(folders), removed)
+    except OSError as exc:
+        print(f"\n{exc.filename or options.path}: {exc.strerror}", file=sys.stderr)
+        return 1
+    print(f"{removed} expired sessions removed from {options.path}")
+    return 0
+
+
+def _show_progress(done: int, total: int, removed: int) -> None:
+    if sys.stderr.isatty():
+        bar = "#" * (BAR * done // total)
+        end = "\n" if done == total else ""
+        print(f"\r[{bar:<{BAR}}] {done}/{total} folders, {removed} removed", end=end, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

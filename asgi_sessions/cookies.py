@@ -115,9 +115,7 @@ def check_cookie_name(name: str) -> bytes:
         raise ValueError("cookie name '': must not be empty; write e.g. 'session'")
     bad = _NOT_TOKEN.search(name)
     if bad is not None:
-        raise ValueError(
-            f"cookie name {name!r}: {bad[0]!r} can not be in it; write letters, digits, '-', '_'"
-        )
+        raise ValueError(f"cookie name {name!r}: {bad[0]!r} can not be in it; write letters, digits, '-', '_'")
     if len(name) > _MAX_NAME:
         raise ValueError(f"cookie name {name[:20]!r}...: {len(name)} bytes; write at most {_MAX_NAME}")
     return name.encode("ascii")
