@@ -53,3 +53,7 @@ async def server_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     """Every store that keeps records."""
     async with open_store(request.param, request, tmp_path) as store:
         yield store
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--chaos", action="store_true", help="run the randomised and destructive tests at full counts")

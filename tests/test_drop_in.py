@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -68,7 +67,7 @@ def attributes(response: Any) -> dict[str, str]:
     return {name: str(value) for name, value in morsel.items() if value} | {"name": morsel.key}
 
 
-# -- one request after the other -------------------------------------------------------------------------------------
+# -- one request after the other ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -183,7 +182,7 @@ def test_a_websocket_reads_and_sets_the_session() -> None:
         assert connection.receive_json() == {"a": 1, "seen": 1}
 
 
-# -- parameters ----------------------------------------------------------------------------------------------------------
+# -- parameters --------------------------------------------------------------------------------------------------------
 
 
 def test_by_default_the_cookie_is_what_it_is_in_starlette() -> None:
@@ -272,7 +271,7 @@ def test_a_root_path_does_not_change_the_cookie() -> None:
     assert browser.get("/").json() == {"session": {"a": 1}}
 
 
-# -- other middleware ----------------------------------------------------------------------------------------------------
+# -- other middleware --------------------------------------------------------------------------------------------------
 
 
 class Counting(BaseHTTPMiddleware):
@@ -310,7 +309,7 @@ def test_a_base_http_middleware_outside_passes_the_cookie_on(options: dict[str, 
     assert browser.get("/").json() == {"session": {"a": 1}}
 
 
-# -- two middlewares -----------------------------------------------------------------------------------------------------
+# -- two middlewares ---------------------------------------------------------------------------------------------------
 
 
 def stacked(endpoint: Callable[..., Any], outer: dict[str, Any], inner: dict[str, Any]) -> TestClient:
@@ -357,16 +356,38 @@ def test_a_name_unknown_inside_is_looked_up_outside() -> None:
     assert browser.get("/inner/").json() == [{"apples": 2}, {"inner": True}]
 
 
-def test_what_an_outer_middleware_did_to_its_session_survives_the_inner_one() -> None:
-    inner = Middleware(SessionMiddleware, secret_key=OTHER_KEY, session_cookie="inner")
-    browser = client(inside=[Middleware(Counting), inner])
-    assert browser.post("/update", json={"a": 1}).json() == {"session": {"a": 1}}
-    assert browser.get("/").json() == {"session": {"a": 1}}
-    outer = TestClient(starlette_app(), cookies={"session": browser.cookies["session"]})
-    assert outer.get("/").json() == {"session": {"before": 2, "after": 2}}
+async def test_between_two_middlewares_the_session_is_the_outer_one_before_and_after() -> None:
+    seen: list[Any] = []
+
+    class Between:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            outer = scope["session"], scope["sessions"]
+            outer[0]["before"] = 1
+            await self.app(scope, receive, send)
+            assert (scope["session"], scope["sessions"]) == outer
+            outer[0]["after"] = 1
+
+    async def inside(session: Session) -> None:
+        session["inside"] = 1
+
+    async def look(session: Session) -> None:
+        seen.append(dict(session))
+
+    store = MemoryStore()
+    inner = application(inside, session_cookie="inner")
+    browser = Browser(SessionMiddleware(Between(inner), OTHER_KEY, store=store))
+    await browser.get()
+    browser.app = application(look, secret_key=OTHER_KEY, store=store)
+    await browser.get()
+    browser.app = application(look, session_cookie="inner")
+    await browser.get()
+    assert seen == [{"before": 1, "after": 1}, {"inside": 1}]
 
 
-# -- responses -----------------------------------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------------------------------
 
 
 async def test_the_chunks_of_a_stream_pass_as_they_come() -> None:
@@ -453,135 +474,3 @@ def test_an_application_that_raises_saves_nothing() -> None:
     response = browser.get("/fail")
     assert (response.status_code, response.headers.get_list("set-cookie")) == (500, [])
     assert browser.get("/").json() == {"session": {}}
-
-
-# -- lifespan --------------------------------------------------------------------------------------------------------------
-
-
-class Opening(MemoryStore):
-    """Notes when it is opened and closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log: list[str] = []
-
-    async def open(self) -> None:
-        self.log.append("open")
-        await super().open()
-
-    async def close(self) -> None:
-        self.log.append("close")
-        await super().close()
-
-
-class Unopenable(MemoryStore):
-    async def open(self) -> None:
-        raise OSError("not up yet")
-
-    async def close(self) -> None:
-        raise OSError("gone already")
-
-
-def test_the_lifespan_opens_every_store_once_before_and_closes_it_after_the_application() -> None:
-    default, cart = Opening(), Opening()
-    log = default.log
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        log.append("startup")
-        yield
-        log.append("shutdown")
-
-    sessions = [SessionConfig("cart", store=cart), SessionConfig("wishes", store=cart)]
-    middleware = Middleware(SessionMiddleware, secret_key=KEY, store=default, sessions=sessions)
-    app = Starlette(routes=ROUTES, middleware=[middleware], lifespan=lifespan)
-    with TestClient(app) as browser:
-        browser.post("/update", json={"a": 1})
-        assert log == ["open", "startup"]
-        assert browser.get("/").json() == {"session": {"a": 1}}
-    assert log[:4] == ["open", "startup", "shutdown", "close"]
-    assert (cart.log[0], cart.log.count("open"), cart.log[-1]) == ("open", 1, "close")
-
-
-def test_without_a_lifespan_stores_open_when_they_are_used() -> None:
-    store = Opening()
-    browser = client(store=store)
-    browser.post("/update", json={"a": 1})
-    assert browser.get("/").json() == {"session": {"a": 1}}
-
-
-def test_a_store_that_does_not_open_keeps_no_application_from_starting(caplog: pytest.LogCaptureFixture) -> None:
-    with TestClient(starlette_app(store=Unopenable())) as browser:
-        assert browser.get("/idle").status_code == 200
-    assert "Unopenable could not open" in caplog.text
-    assert "Unopenable could not close" in caplog.text
-
-
-async def lifespan_of(app: ASGIApp) -> list[str]:
-    incoming = ["lifespan.startup", "lifespan.shutdown"]
-    sent: list[str] = []
-
-    async def receive() -> Message:
-        return {"type": incoming.pop(0)}
-
-    async def send(message: Message) -> None:
-        sent.append(message["type"])
-
-    await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
-    return sent
-
-
-async def test_an_application_that_knows_no_lifespan_says_so_to_the_server_as_before() -> None:
-    """A server takes the exception as "no lifespan here" and goes on."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        assert scope["type"] == "http", "only http"
-        scope["session"]["n"] = scope["session"].get("n", 0) + 1
-        await JSONResponse(scope["session"])(scope, receive, send)
-
-    store = Opening()
-    wrapped = SessionMiddleware(app, KEY, store=store)
-    with pytest.raises(AssertionError, match="only http"):
-        await lifespan_of(wrapped)
-    browser = Browser(wrapped)
-    await browser.get()
-    assert (await browser.get()).json() == {"n": 2}
-
-
-async def test_a_startup_that_failed_is_reported_and_the_store_closed() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "lifespan.startup.failed", "message": "no database"})
-
-    store = Opening()
-    assert await lifespan_of(SessionMiddleware(app, KEY, store=store)) == ["lifespan.startup.failed"]
-    assert (store.log[0], store.log[-1]) == ("open", "close")
-
-
-async def test_scopes_that_are_neither_http_nor_websocket_pass() -> None:
-    seen: list[Scope] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(scope)
-
-    await lifespan_of_type(SessionMiddleware(app, KEY), "custom")
-    assert seen == [{"type": "custom"}]
-
-
-async def lifespan_of_type(app: ASGIApp, kind: str) -> None:
-    async def receive() -> Message:
-        raise AssertionError
-
-    async def send(message: Message) -> None:
-        raise AssertionError
-
-    await app({"type": kind}, receive, send)
-
-
-async def test_plain_asgi_needs_no_framework() -> None:
-    async def count(session: Session) -> int:
-        session["n"] = session.get("n", 0) + 1
-        return int(session["n"])
-
-    browser = Browser(application(count))
-    assert [(await browser.get()).json() for _ in range(3)] == [1, 2, 3]

@@ -9,7 +9,6 @@ import contextlib
 import os
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -141,7 +140,7 @@ class RecordFiles:
         path = Path(entry.path)
         if entry.name.endswith(".tmp"):
             # Its modification time is a deadline by then, or will be; its change time is when it was written.
-            if found.st_ctime < time.time() - ORPHANED_AFTER:
+            if found.st_ctime < self._clock() - ORPHANED_AFTER:
                 path.unlink()
             return False
         if path.suffix or found.st_mtime > self._clock():

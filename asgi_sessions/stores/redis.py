@@ -65,7 +65,7 @@ if redis.call('GETRANGE', KEYS[1], 0, 7) == string.sub(ARGV[1], 1, 8) then retur
 return 0
 """)
 
-# ARGV: version, value, deadline or nothing. 1 if the key has the value's version now, else what is kept.
+# ARGV: version, value, deadline or nothing. 1 if it was replaced now, else what is kept.
 SWAP = Script("""\
 local version = redis.call('GETRANGE', KEYS[1], 0, 7)
 if version == ARGV[1] then
@@ -73,7 +73,6 @@ if version == ARGV[1] then
   else redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') end
   return 1
 end
-if version == string.sub(ARGV[2], 1, 8) then return 1 end
 if #version < 8 then return false end
 return redis.call('GET', KEYS[1])
 """)
@@ -135,7 +134,7 @@ class RedisStore(RecordStore):
         self._lines = Lines()
         self._route = _route(client, self._lines, connect_timeout)
         self._by_digest = True
-        weakref.finalize(self, self._lines.abandon).atexit = False
+        weakref.finalize(self, self._lines.abandon)
 
     def __repr__(self) -> str:
         return f"RedisStore({self._route}, prefix={self._prefix!r})"

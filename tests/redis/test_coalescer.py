@@ -182,6 +182,7 @@ async def test_a_caller_who_is_cancelled_before_its_command_left_sends_nothing(
 ) -> None:
     first = asyncio.create_task(line.call([b"ECHO", b"first"], later()))
     second = asyncio.create_task(line.call([b"INCR", b"counter"], later()))
+    await asyncio.sleep(0)  # the first is under way, the second waits for the next turn
     second.cancel()
     assert await first == b"first"
     assert await line.call([b"EXISTS", b"counter"], later()) == 0
@@ -218,6 +219,14 @@ async def test_a_write_that_is_cancelled_half_way_costs_the_connection_and_nobod
     redis_server.resume()
     assert await read == Stored(VERSION, b"data")
     assert between.connections == 2
+
+
+async def test_the_clients_socket_timeout_cuts_off_no_slow_reply_and_no_idle_connection(between: Proxy) -> None:
+    async with Redis.from_url(between.url, socket_timeout=0.05) as client:
+        line = Line(client.connection_pool.make_connection())
+        assert await line.call([b"BLPOP", b"nothing", b"0.2"], later()) is None
+        await line.aclose()
+    assert between.connections == 1
 
 
 async def test_closing_a_line_tells_those_who_wait(redis_server: Server, line: Line) -> None:

@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 import redis
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
 
 from asgi_sessions.exceptions import StoreFull, StoreTimeout, StoreUnavailable
 from asgi_sessions.stores.base import Stored
@@ -76,6 +79,14 @@ async def test_a_killed_server_is_unavailable_at_once(own_server: Server, store:
     assert not isinstance(error, StoreTimeout)
     await fails_in(0, 0, StoreUnavailable, VERBS[verb](store))
     await fails_in(0, 0, StoreUnavailable, store.open())
+
+
+async def test_the_retries_of_a_passed_client_are_not_waited_for(own_server: Server) -> None:
+    url, retry = own_server.url, Retry(ConstantBackoff(TIMEOUT / 2), 10)
+    own_server.kill()
+    async with Redis.from_url(url, retry=retry, socket_timeout=1) as client:
+        error = await fails_in(0, 0, StoreUnavailable, RedisStore(client, timeout=TIMEOUT).read(HANDLE))
+        assert not isinstance(error, StoreTimeout)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -209,6 +220,15 @@ async def test_a_replica_is_unavailable_for_writes_and_used_again_when_promoted(
         promoted.client.replicaof("no", "one")
         assert await store.swap(HANDLE, OLD, NEW, b"more") == Stored(NEW, b"more")
         await store.close()
+
+
+async def test_a_connection_to_a_replica_is_replaced_as_its_name_may_lead_elsewhere_by_now(
+    own_server: Server, between: Proxy, behind_proxy: RedisStore
+) -> None:
+    own_server.client.replicaof("127.0.0.1", 1)
+    with pytest.raises(StoreUnavailable, match="read only replica"):
+        await behind_proxy.swap(HANDLE, OLD, NEW, b"more")
+    assert between.connections == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
