@@ -13,6 +13,8 @@ The dependency shows as a cookie security scheme in the OpenAPI document.
 
 from __future__ import annotations
 
+import logging
+import re
 from typing import Annotated, Any
 
 from fastapi import Depends
@@ -26,20 +28,47 @@ from .stores.base import Store
 
 __all__ = ["RegistryDep", "SessionDep", "use_session"]
 
+logger = logging.getLogger("asgi_sessions")
+
+_DEFAULT = "session"  # the name of the middleware's own session
+_NOT_IN_COMPONENT = re.compile(r"[^A-Za-z0-9._-]")  # OpenAPI 3.1, Components Object
+
 
 class _SessionCookie(SecurityBase):
     """Loads one session; what FastAPI calls for each request."""
 
     def __init__(self, name: str | None, store: Store | None, cookie_name: str | None) -> None:
-        cookie = cookie_name or name or "session"
         self.name, self.store = name, store
-        self.scheme_name = f"{name or 'session'} session"
+        self.cookie_name = cookie_name or name or _DEFAULT
+        self.scheme_name = _scheme_name(name or _DEFAULT)
         self.model = APIKey.model_validate(
-            {"in": APIKeyIn.cookie, "name": cookie, "description": "Set by the server; nothing to fill in."}
+            {"in": APIKeyIn.cookie, "name": self.cookie_name, "description": "Set by the server; nothing to fill in."}
         )
+        self._checked = False
 
     async def __call__(self, connection: HTTPConnection) -> Session:
-        return await get_sessions(connection).get(self.name, store=self.store)
+        session = await get_sessions(connection).get(self.name, store=self.store)
+        if not self._checked:
+            self._check(session)
+        return session
+
+    def _check(self, session: Session) -> None:
+        """The document is made outside of any request, where nobody knows how the middleware was configured."""
+        self._checked = True
+        configured = session._policy.cookie_name
+        if configured != self.cookie_name:
+            logger.warning(
+                "session %r: its cookie is %r, but %r in the OpenAPI document; write use_session(%scookie_name=%r)",
+                session.name,
+                configured,
+                self.cookie_name,
+                f"{self.name!r}, " if self.name else "",
+                configured,
+            )
+
+
+def _scheme_name(name: str) -> str:
+    return _DEFAULT if name == _DEFAULT else _NOT_IN_COMPONENT.sub("_", f"{name}-session")
 
 
 def use_session(name: str | None = None, *, store: Store | None = None, cookie_name: str | None = None) -> Any:
@@ -48,7 +77,8 @@ def use_session(name: str | None = None, *, store: Store | None = None, cookie_n
     Args:
         name: as configured; None for the middleware's own session.
         store: where a session lives that is not configured.
-        cookie_name: the name that the OpenAPI document shows; None: the session's.
+        cookie_name: what the OpenAPI document calls its cookie, if that is not named like the session: the
+            document is made without knowing the middleware. One that is wrong is logged at the first request.
 
     Raises (for each request):
         SessionNotConfigured, ValueError, StoreError: as ``SessionRegistry.get``.
@@ -60,7 +90,7 @@ async def _registry(connection: HTTPConnection) -> SessionRegistry:
     return get_sessions(connection)
 
 
-#: The middleware's own session.
+#: The middleware's own session. If its cookie has another name, ``Annotated[Session, use_session(cookie_name="sid")]``.
 SessionDep = Annotated[Session, use_session()]
 
 #: The registry, for sessions whose names are not known beforehand, and for ``exclusive()``.

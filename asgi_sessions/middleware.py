@@ -35,7 +35,7 @@ class SessionMiddleware:
     """Puts a registry of sessions into the scope and commits them before the response starts.
 
     ``scope["session"]`` is the middleware's own session (Starlette's ``request.session``), ``scope["sessions"]`` the
-    registry. The parameters up to ``domain`` are those of Starlette's ``SessionMiddleware``, in its order.
+    registry. The parameters up to ``partitioned`` are those of Starlette's ``SessionMiddleware``, in its order.
 
     Args:
         app: the ASGI application.
@@ -70,6 +70,7 @@ class SessionMiddleware:
         same_site: SameSite | None = "lax",
         https_only: bool | None = None,
         domain: str | None = None,
+        partitioned: bool = False,
         *,
         store: Store | None = None,
         fallback_keys: Sequence[str | bytes | Secret] = (),
@@ -80,7 +81,6 @@ class SessionMiddleware:
         absolute_timeout: float | None = None,
         browser_session_ttl: float = 24 * 3600,
         http_only: bool = True,
-        partitioned: bool = False,
         autoload: bool | Callable[[Scope], bool] = True,
         sessions: Sequence[SessionConfig] = (),
         on_store_error: Literal["respond", "raise"] = "respond",

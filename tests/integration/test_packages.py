@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from authlib.integrations.starlette_client import OAuth, OAuthError
 from sqladmin import Admin, ModelView
@@ -85,7 +85,7 @@ def oauth_app(store: Store) -> Starlette:
         authorize_url="https://provider.example/authorize",
         access_token_url="https://provider.example/token",
         api_base_url="https://provider.example/",
-        client_kwargs={"transport": httpx.ASGITransport(app=provider()), "code_challenge_method": "S256"},
+        client_kwargs={"transport": httpx2.ASGITransport(app=provider()), "code_challenge_method": "S256"},
     )
 
     async def login(request: Request) -> Response:

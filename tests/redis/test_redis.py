@@ -15,6 +15,7 @@ from redis.asyncio.cluster import ClusterNode
 from asgi_sessions.exceptions import NotSupported, StoreUnavailable
 from asgi_sessions.stores.base import Stored
 from asgi_sessions.stores.redis import RedisStore
+from asgi_sessions.testing import StoreContract
 from tests.servers import KINDS, Server, cluster, fail_over, sentinel, server, wait_until
 
 HANDLE = bytes(range(16))
@@ -31,6 +32,35 @@ async def store(redis_server: Server) -> AsyncIterator[RedisStore]:
     opened = RedisStore(redis_server.url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def nodes(request: pytest.FixtureRequest) -> Iterator[list[Server]]:
+    with cluster(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+async def cluster_client(nodes: list[Server]) -> AsyncIterator[RedisCluster]:
+    client = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", nodes[0].port)], socket_timeout=1)
+    yield client
+    await client.aclose()
+
+
+class TestRedisStore(StoreContract):
+    """The contract, over each kind of server."""
+
+
+class TestRedisClusterStore(StoreContract):
+    """The contract, over a cluster."""
+
+    @pytest.fixture
+    async def store(self, nodes: list[Server], cluster_client: RedisCluster) -> AsyncIterator[RedisStore]:
+        for node in nodes:
+            node.client.flushall()
+        opened = RedisStore(cluster_client)
+        yield opened
+        await opened.close()
 
 
 async def check_all_verbs(store: RedisStore, handle: bytes = HANDLE) -> None:
@@ -298,19 +328,6 @@ def test_a_store_that_was_dropped_closes_its_connection(redis_server: Server) ->
 
 
 # -- cluster and Sentinel ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def nodes(request: pytest.FixtureRequest) -> Iterator[list[Server]]:
-    with cluster(request.param) as running:
-        yield running
-
-
-@pytest.fixture
-async def cluster_client(nodes: list[Server]) -> AsyncIterator[RedisCluster]:
-    client = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", nodes[0].port)], socket_timeout=1)
-    yield client
-    await client.aclose()
 
 
 async def test_a_cluster_keeps_each_session_on_the_node_of_its_slot(

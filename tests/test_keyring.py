@@ -1,0 +1,302 @@
+"""Sealing: what opens, and the much that does not."""
+
+import base64
+import itertools
+import json
+import pickle
+import time
+from collections.abc import Callable
+from hashlib import sha256
+
+import itsdangerous
+import pytest
+from cryptography.fernet import Fernet
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.datastructures import Secret
+
+from asgi_sessions import BadSignature, CookieRefused, Expired, Malformed, generate_key
+from asgi_sessions.keyring import MAX_SEALED, Keyring, Sealer
+
+KEY = "j8Q2vN0xY7cT4mB1sL6fH9aW3pD5kR0e"
+OTHER = "Zx4Wq9Lr2Tn7Vb1Kd6Mg3Hs8Pf5Yc0Ja"
+NOW = 1_800_000_000
+TOKEN = bytes(range(48))
+ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+MODES: dict[str, Callable[[Keyring, str], Sealer]] = {"signed": Keyring.signer, "encrypted": Keyring.encrypter}
+
+# What this format looks like; if one of these does not open any more, every visitor was logged out.
+KNOWN = {
+    "signed": (
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKi"
+        "ssLS4v.AGtJ0gA.bT7BQtDkoMvpgsHjQTgksDx-KtG0T9W48WUkX57thhM"
+    ),
+    "encrypted": (
+        "Y6HqUaeAU93O3sW9M8hdg9rR_mmSqFdrTS9Vkg_5Q-qTI9OabkEzNSbHyVIrre"
+        "BS8utGQtZKVEHT6W3QFNfRbc6Zob7-RPEiZD72Xt-EM6Q1j0_c7CLtW079wNmQ"
+    ),
+}
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def sealer(mode: str) -> Sealer:
+    return MODES[mode](Keyring(KEY), "session")
+
+
+def sealed(sealer: Sealer, token: bytes = TOKEN, now: float = NOW) -> bytes:
+    return sealer.seal(token, now).encode("ascii")
+
+
+def test_what_was_sealed_opens(sealer: Sealer) -> None:
+    assert sealer.unseal(sealed(sealer), NOW + 5) == (TOKEN, NOW, False)
+
+
+@settings(max_examples=100, deadline=None)
+@given(token=st.binary(min_size=1, max_size=2000), now=st.floats(0, 2**32))
+def test_any_token_comes_back(token: bytes, now: float) -> None:
+    for make in MODES.values():
+        sealer = make(Keyring(KEY), "session")
+        assert sealer.unseal(sealed(sealer, token, now), now) == (token, int(now), False)
+
+
+def test_the_format_is_pinned(sealer: Sealer, mode: str) -> None:
+    assert sealer.unseal(KNOWN[mode].encode(), NOW) == (TOKEN, NOW, False)
+
+
+def test_a_signed_token_is_always_the_same(mode: str) -> None:
+    assert Keyring(KEY).signer("session").seal(TOKEN, NOW) == KNOWN["signed"]
+
+
+def test_an_encrypted_token_is_never_the_same_and_shows_nothing() -> None:
+    sealer = Keyring(KEY).encrypter("session")
+    first, second = sealer.seal(b"secret" * 20, NOW), sealer.seal(b"secret" * 20, NOW)
+    assert first != second
+    assert b"secret" not in base64.urlsafe_b64decode(first + "===")
+
+
+def test_a_cookie_value_has_only_url_safe_characters(sealer: Sealer) -> None:
+    assert set(sealed(sealer)) <= set(ALPHABET + b".")
+
+
+# -- forgery --------------------------------------------------------------------------------------------------------
+
+
+def test_every_bit_flip_is_refused(sealer: Sealer) -> None:
+    value = sealed(sealer)
+    for bit in range(len(value) * 8):
+        flipped = bytearray(value)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises((Malformed, BadSignature)):
+            sealer.unseal(bytes(flipped), NOW)
+
+
+def test_every_other_last_character_is_refused(sealer: Sealer) -> None:
+    """A token has one spelling: the bits of the last character that say nothing must be zero."""
+    value = sealed(sealer, b"12")
+    for position in (len(value) - 1, *(at - 1 for at in range(1, len(value)) if value[at : at + 1] == b".")):
+        for character in ALPHABET:
+            other = value[:position] + bytes([character]) + value[position + 1 :]
+            if other != value:
+                with pytest.raises((Malformed, BadSignature)):
+                    sealer.unseal(other, NOW)
+
+
+def test_every_truncation_is_refused(sealer: Sealer) -> None:
+    value = sealed(sealer)
+    pieces = [value[:end] for end in range(len(value))] + [value[start:] for start in range(1, len(value))]
+    for piece in pieces:
+        with pytest.raises((Malformed, BadSignature)):
+            sealer.unseal(piece, NOW)
+
+
+def test_every_extension_by_one_byte_is_refused(sealer: Sealer) -> None:
+    value = sealed(sealer)
+    for byte in range(256):
+        for longer in (value + bytes([byte]), bytes([byte]) + value, value.replace(b".", bytes([byte]) + b".", 1)):
+            if longer != value:
+                with pytest.raises((Malformed, BadSignature)):
+                    sealer.unseal(longer, NOW)
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=st.binary(max_size=300) | st.text(alphabet=(ALPHABET + b".=").decode(), max_size=300).map(str.encode))
+def test_any_bytes_are_refused_calmly(value: bytes) -> None:
+    for make in MODES.values():
+        with pytest.raises(CookieRefused):
+            make(Keyring(KEY), "session").unseal(value, NOW)
+
+
+@pytest.mark.parametrize("character", [b"A", b"\\", b'"', b".", b"=", b"\xff"])
+def test_length_is_refused_before_any_work(sealer: Sealer, character: bytes) -> None:
+    small, large = (
+        min(timed(sealer, character * size) for _ in range(20)) for size in (MAX_SEALED + 1, 64 * (MAX_SEALED + 1))
+    )
+    assert large < 12 * small + 1e-5
+
+
+def timed(sealer: Sealer, value: bytes) -> float:
+    start = time.perf_counter()
+    with pytest.raises(Malformed):
+        sealer.unseal(value, NOW)
+    return time.perf_counter() - start
+
+
+# -- separation -----------------------------------------------------------------------------------------------------
+
+
+def test_a_token_of_one_session_is_worthless_as_another(mode: str) -> None:
+    ring = Keyring(KEY)
+    with pytest.raises(BadSignature):
+        MODES[mode](ring, "auth").unseal(sealed(MODES[mode](ring, "cart")), NOW)
+
+
+def test_a_signed_token_is_worthless_in_an_encrypted_session_and_the_other_way_round() -> None:
+    ring = Keyring(KEY)
+    for one, other in itertools.permutations((ring.signer("session"), ring.encrypter("session"))):
+        with pytest.raises((Malformed, BadSignature)):
+            other.unseal(sealed(one), NOW)
+
+
+def test_an_encrypted_record_is_worthless_as_a_token_and_under_another_handle() -> None:
+    ring = Keyring(KEY)
+    record = ring.record_encrypter("session")
+    data = record.seal(TOKEN, b"handle")
+    assert record.unseal(data, b"handle") == TOKEN
+    for handle in (b"", b"handlf", b"handle\0"):
+        with pytest.raises(BadSignature):
+            record.unseal(data, handle)
+    with pytest.raises((Malformed, BadSignature)):
+        ring.encrypter("session").unseal(base64.urlsafe_b64encode(data).rstrip(b"="), NOW)
+    with pytest.raises(Malformed):
+        record.unseal(data[:39], b"handle")
+
+
+def test_another_key_opens_nothing(mode: str) -> None:
+    with pytest.raises(BadSignature):
+        MODES[mode](Keyring(OTHER), "session").unseal(sealed(MODES[mode](Keyring(KEY), "session")), NOW)
+
+
+def foreign_tokens() -> dict[str, str]:
+    """What others make with the very same secret."""
+    payload = base64.b64encode(json.dumps({"user": "admin"}).encode()).decode()
+    fernet = Fernet(base64.urlsafe_b64encode(KEY.encode()))
+    django = itsdangerous.TimestampSigner(KEY, salt="django.contrib.sessions.backends.signed_cookies", sep=":")
+    return {
+        "starlette": itsdangerous.TimestampSigner(KEY).sign(payload).decode(),
+        "flask": itsdangerous.URLSafeTimedSerializer(KEY, salt="cookie-session").dumps({"user": "admin"}),
+        "django": django.sign(payload).decode(),
+        "fernet": fernet.encrypt(b"admin").decode(),
+        "underived": itsdangerous.TimestampSigner(KEY, key_derivation="none", digest_method=sha256).sign("AA").decode(),
+        "pickle": base64.urlsafe_b64encode(pickle.dumps({"user": "admin"})).decode().rstrip("="),
+    }
+
+
+@pytest.mark.parametrize("source", foreign_tokens())
+def test_tokens_that_others_made_with_the_same_secret_are_worthless(sealer: Sealer, source: str) -> None:
+    with pytest.raises((Malformed, BadSignature)):
+        sealer.unseal(foreign_tokens()[source].encode(), time.time())
+
+
+# -- time -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_may_come_from_a_clock_that_is_a_minute_ahead_and_no_more(sealer: Sealer) -> None:
+    assert sealer.unseal(sealed(sealer, now=NOW + 60), NOW).sealed_at == NOW + 60
+    with pytest.raises(Expired, match="future"):
+        sealer.unseal(sealed(sealer, now=NOW + 61), NOW)
+
+
+# -- keys -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_fallback_key_opens_and_says_so(mode: str) -> None:
+    value = sealed(MODES[mode](Keyring(KEY), "session"))
+    rotated = MODES[mode](Keyring(OTHER, [generate_key(), KEY]), "session")
+    assert rotated.unseal(value, NOW) == (TOKEN, NOW, True)
+    assert rotated.unseal(sealed(rotated), NOW).stale is False
+
+
+def test_records_open_under_a_fallback_key() -> None:
+    data = Keyring(KEY).record_encrypter("session").seal(TOKEN, b"handle")
+    assert Keyring(OTHER, [KEY]).record_encrypter("session").unseal(data, b"handle") == TOKEN
+
+
+def test_a_key_may_be_text_bytes_or_a_secret() -> None:
+    value = sealed(Keyring(KEY).signer("session"))
+    for key in (KEY.encode(), Secret(KEY)):
+        assert Keyring(key).signer("session").unseal(value, NOW).token == TOKEN
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (("",), "secret_key is empty"),
+        (("   ",), "secret_key is empty"),
+        (("short",), "secret_key has 5 characters; at least 16"),
+        (("abababababababababab",), "fewer than 8 different"),
+        (("changeme",), "placeholder"),
+        (("ChangeMe-ChangeMe-ChangeMe",), "placeholder"),
+        (("your-secret-key-goes-here",), "placeholder"),
+        (("django-insecure-0123",), "placeholder"),
+        ((KEY, [""]), r"fallback_keys\[0\] is empty"),
+        ((KEY, [OTHER, "tooshort"]), r"fallback_keys\[1\] has 8 characters"),
+        ((KEY, [KEY]), r"fallback_keys\[0\]: the same key"),
+        ((KEY, [OTHER, OTHER]), r"fallback_keys\[1\]: the same key"),
+    ],
+)
+def test_keys_that_protect_nothing_are_refused_with_a_hint(keys: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Keyring(*keys)
+    if "same key" not in message:
+        assert "python -m asgi_sessions keygen" in str(caught.value)
+
+
+def test_the_refused_key_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="characters") as caught:
+        Keyring("hunter2-hunter")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fallback_keys", [KEY, KEY.encode(), {KEY}])
+def test_fallback_keys_are_a_list(fallback_keys: object) -> None:
+    with pytest.raises(TypeError, match="list of keys"):
+        Keyring(OTHER, fallback_keys)  # type: ignore[arg-type]  # the mistake that is tested
+
+
+@pytest.mark.parametrize("key", [None, 1234567890123456, 1.5, ["a" * 40], ("a",)])
+def test_a_key_of_another_type_is_refused(key: object) -> None:
+    with pytest.raises(TypeError, match="must be a str or bytes"):
+        Keyring(key)
+
+
+def test_a_key_that_is_rather_short_is_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
+    Keyring("0a1b2c3d4e5f6g7h8i9j")
+    assert [record.message for record in caplog.records] == [
+        "secret_key has fewer than 32 characters; make one with: python -m asgi_sessions keygen"
+    ]
+
+
+def test_generated_keys_are_good_and_differ(caplog: pytest.LogCaptureFixture) -> None:
+    keys = {generate_key() for _ in range(100)}
+    assert len(keys) == 100
+    for key in keys:
+        Keyring(key)
+    assert not caplog.records
+
+
+def test_derived_keys_are_kept_and_bounded() -> None:
+    ring = Keyring(KEY)
+    assert ring.signer("session") is ring.signer("session")
+    for index in range(2000):
+        ring.signer(f"s{index}")
+    assert len(ring._derived) <= 512
+
+
+def test_repr_shows_no_key() -> None:
+    assert KEY not in repr(Keyring(KEY))

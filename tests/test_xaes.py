@@ -1,0 +1,67 @@
+"""XAES-256-GCM against the vectors that its specification publishes (https://c2sp.org/XAES-256-GCM)."""
+
+import hashlib
+
+import pytest
+
+from asgi_sessions.xaes import NONCE_SIZE, OVERHEAD, XAES256GCM, InvalidTag
+
+NONCE = b"ABCDEFGHIJKLMNOPQRSTUVWX"
+
+
+@pytest.mark.parametrize(
+    ("key", "associated", "sealed"),
+    [
+        (b"\x01" * 32, b"", "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271"),
+        (b"\x03" * 32, b"c2sp.org/XAES-256-GCM", "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d"),
+    ],
+    ids=["most significant bit of L clear", "set"],
+)
+def test_published_vectors(key: bytes, associated: bytes, sealed: str) -> None:
+    cipher = XAES256GCM(key)
+    assert cipher.encrypt(NONCE, b"XAES-256-GCM", associated).hex() == sealed
+    assert cipher.decrypt(NONCE, bytes.fromhex(sealed), associated) == b"XAES-256-GCM"
+
+
+def test_the_accumulated_vector_over_10000_random_messages() -> None:
+    stream = Shake()
+    digest = hashlib.shake_128()
+    for _ in range(10_000):
+        key, nonce = stream.read(32), stream.read(24)
+        plaintext = stream.read(stream.read(1)[0])
+        associated = stream.read(stream.read(1)[0])
+        sealed = XAES256GCM(key).encrypt(nonce, plaintext, associated)
+        assert XAES256GCM(key).decrypt(nonce, sealed, associated) == plaintext
+        digest.update(sealed)
+    assert digest.hexdigest(32) == "e6b9edf2df6cec60c8cbd864e2211b597fb69a529160cd040d56c0c210081939"
+
+
+class Shake:
+    """SHAKE128 of nothing, read bit by bit."""
+
+    def __init__(self) -> None:
+        self.bytes = hashlib.shake_128().digest(8 * 2**20)
+        self.position = 0
+
+    def read(self, length: int) -> bytes:
+        start, self.position = self.position, self.position + length
+        assert self.position <= len(self.bytes)
+        return self.bytes[start : self.position]
+
+
+def test_sizes() -> None:
+    assert len(XAES256GCM(bytes(32)).encrypt(NONCE, b"12345", b"")) == 5 + OVERHEAD
+    assert len(NONCE) == NONCE_SIZE
+
+
+@pytest.mark.parametrize("sealed", [b"", b"short", bytes(OVERHEAD), bytes(100)])
+def test_what_was_not_sealed_does_not_open(sealed: bytes) -> None:
+    with pytest.raises(InvalidTag):
+        XAES256GCM(bytes(32)).decrypt(NONCE, sealed, b"")
+
+
+def test_key_and_nonce_have_their_sizes() -> None:
+    with pytest.raises(ValueError, match="32 bytes, not 16"):
+        XAES256GCM(bytes(16))
+    with pytest.raises(ValueError, match="24 bytes, not 12"):
+        XAES256GCM(bytes(32)).encrypt(bytes(12), b"", b"")
