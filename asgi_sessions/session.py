@@ -190,6 +190,12 @@ class Session(LazyDict):
         return lifetime.expires_at(renewed_at=self._loaded.renewed_at, started_at=record.started_at)
 
     @property
+    def max_age(self) -> float | None:
+        """The lifetime in force, in seconds: what was chosen at run time or configured; None: until the browser closes."""
+        self.mark_accessed()
+        return self._lifetime.max_age
+
+    @property
     def _lifetime(self) -> Lifetime:
         chosen = self._remember
         if chosen is UNSET:
