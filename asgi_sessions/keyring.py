@@ -33,16 +33,31 @@ SHORTEST_KEY = 16  # characters
 GOOD_KEY = 32  # characters
 FEWEST_CHARACTERS = 8  # different ones in a key
 DERIVED_KEPT = 512  # derived keys; sessions named at run time must not fill the memory
+SIGNATURE_SIZE = 32  # bytes of HMAC-SHA256
 TIME_SIZE = 5  # bytes of a timestamp: until the year 36812
 HINT = "make one with: python -m asgi_sessions keygen"
 
-_PLACEHOLDERS = (
-    "changeme", "change-me", "change_me", "secret", "your-secret", "your_secret", "yoursecret", "mysecret", "my-secret",
-    "my_secret", "super-secret", "supersecret", "super_secret", "topsecret", "secretkey", "secret-key", "secret_key",
-    "your-key", "password", "some-random", "somerandom", "some_random", "random-string", "randomstring", "insecure",
-    "placeholder", "replace-me", "replaceme", "example", "development", "not-so-secret", "0123456789", "abcdefgh",
-    "qwerty", "keyboard cat", "todo",
-)  # fmt: skip
+# What templates and tutorials put where the key belongs, without punctuation; one of these makes a key suspicious, ...
+_PLACEHOLDER = re.compile(
+    "change(?:me|this|it)|replace(?:me|this)|(?:pass|key)phrase|password|placeholder|secret|insecure|example|sample|"
+    "default|development|testing|(?:your|my|our|test|dev|session|signing)key|(?:some)?randomstring|somerandom|"
+    "notareal|longandrandom|todo|qwerty|keyboardcat|abcdefgh[i-z]*|0?1234567"
+)
+# ... and what is left of it without these, and without runs of digits and of one character, must be a key by itself.
+_FILLER = re.compile(
+    _PLACEHOLDER.pattern + r"|0?1234\d*|(.)\1{2,}|application|characters?|production|generated?|something|starlette|"
+    "sessions?|cookies?|fastapi|minimum|strings?|signing|openssl|django|please|secure|strong|tokens?|really|should|"
+    "random|insert|unique|unsafe|values?|bytes?|never|super|local|flask|least|bits?|tests?|chars?|long|very|"
+    "your|this|that|here|goes|real|some|must|with|safe|keep|prod|keys?|256|128|512|app|dev|hex|jwt|not|min|top|and|"
+    "put|set|use|the|for|our|any|32|64|16|my|me|to|in|is|it|so|do|be|at|of|or|an|a"
+)
+# Random, but printed in the documentation of FastAPI and Flask, and in thousands of applications since.
+_PUBLISHED = {
+    "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+    "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
+    '_5#y2l"f4q8z\n\xec]/',
+    "a0zr98j/3yx r~xhh!jmn]lwx/,?rt",
+}
 
 
 class Unsealed(NamedTuple):
@@ -57,6 +72,9 @@ class Unsealed(NamedTuple):
     token: bytes
     sealed_at: int
     stale: bool
+
+    def __repr__(self) -> str:
+        return f"<Unsealed: {len(self.token)} bytes, sealed_at={self.sealed_at}, stale={self.stale}>"
 
 
 class Sealer(Protocol):
@@ -76,14 +94,18 @@ class Sealer(Protocol):
             Expired: it comes from more than 60 s in the future.
         """
 
+    def sealed_size(self, size: int) -> int:
+        """Exactly the bytes that ``seal`` makes of a token of ``size`` bytes; over 4096 it never opens."""
+
 
 class Keyring:
     """One key for writing, others for reading only; every use has a key of its own, derived by HKDF-SHA256 (RFC 5869).
 
-    How many messages one ``secret_key`` may seal: signing is bounded by nothing that a site could reach (HMAC-SHA256,
-    2**64 messages and more). Encryption draws 192-bit nonces: after 2**80 messages the chance that two share one is
-    2**-32 (C2SP XAES-256-GCM, which derives a key per message, so that AES-GCM's limit of 2**32 messages with random
-    nonces, NIST SP 800-38D section 8.3, does not apply).
+    How many messages one ``secret_key`` may seal: more than any site can. Signing: the best attack known on HMAC
+    needs the tags of 2**(n/2) messages (RFC 2104 section 6), for SHA-256 2**128. Encryption: nonces are random and
+    have 192 bits; after 2**80 messages the risk that two are the same is 2**-32 (https://c2sp.org/XAES-256-GCM).
+    A key is derived per message, so that AES-GCM's limit of 2**32 messages with random nonces (NIST SP 800-38D
+    section 8.3) does not apply.
 
     Args:
         secret_key: a str, bytes, or anything whose ``str()`` is the key, such as Starlette's ``Secret``.
@@ -92,7 +114,8 @@ class Keyring:
     Raises:
         ValueError: a key is empty, shorter than 16 characters, has fewer than 8 different ones, is a known placeholder,
             or stands there twice.
-        TypeError: ``fallback_keys`` is a single key.
+        TypeError: a key is something else, such as a function or pydantic's ``SecretStr``, or ``fallback_keys`` is a
+            single key.
     """
 
     def __init__(self, secret_key: object, fallback_keys: Sequence[object] = ()) -> None:
@@ -100,15 +123,14 @@ class Keyring:
             raise TypeError("fallback_keys: must be a list of keys, not a single one")
         named = {"secret_key": secret_key}
         named |= {f"fallback_keys[{index}]": key for index, key in enumerate(fallback_keys)}
-        keys: list[bytes] = []
-        for name, key in named.items():
-            checked = _check_key(name, key)
-            if checked in keys:
-                raise ValueError(f"{name}: the same key stands there twice; leave it out")
-            keys.append(checked)
-        if len(keys[0]) < GOOD_KEY:
-            logger.warning("secret_key has fewer than %d characters; %s", GOOD_KEY, HINT)
-        self._keys = keys
+        texts = {name: _check_key(name, key) for name, key in named.items()}
+        self._keys = [_key_bytes(key) for key in named.values()]
+        for index, name in enumerate(named):
+            if self._keys[index] in self._keys[:index]:
+                raise ValueError(f"{name}: the same key stands there twice; leave one out; for a new one, {HINT}")
+        short = [name for name, text in texts.items() if len(text) < GOOD_KEY]
+        if short:
+            logger.warning("%s: fewer than %d characters; %s", ", ".join(short), GOOD_KEY, HINT)
         self._derived: dict[tuple[str, str], object] = {}
 
     def signer(self, cookie_name: str) -> Sealer:
@@ -130,7 +152,7 @@ class Keyring:
             keys = [HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(key) for key in self._keys]
             known = make(keys, purpose)
             if len(self._derived) >= DERIVED_KEPT:
-                self._derived.pop(next(iter(self._derived)))
+                self._derived.clear()  # one atomic step: threads may share a keyring
             self._derived[mode, cookie_name] = known
         return known  # type: ignore[return-value]  # the mode says which one it is
 
@@ -156,6 +178,9 @@ class _Signer:
         index = self._verify(signed, signature)
         token, _, time = signed.partition(b".")
         return _checked(_decode(token), _decode(time), now, stale=index > 0)
+
+    def sealed_size(self, size: int) -> int:
+        return _encoded_size(size) + len(".") + _encoded_size(TIME_SIZE) + len(".") + _encoded_size(SIGNATURE_SIZE)
 
     def _verify(self, signed: bytes, signature: bytes) -> int:
         for index, signer in enumerate(self._signers):
@@ -185,6 +210,9 @@ class _Encrypter:
         opened, index = _decrypt(self._ciphers, _decode(value), self._purpose)
         return _checked(opened[TIME_SIZE:], opened[:TIME_SIZE], now, stale=index > 0)
 
+    def sealed_size(self, size: int) -> int:
+        return _encoded_size(NONCE_SIZE + TIME_SIZE + size + OVERHEAD)
+
 
 class RecordSealer:
     """Encrypts records, each bound to its handle: a record moved under another handle does not open."""
@@ -213,29 +241,53 @@ def generate_key() -> str:
     return token_urlsafe(32)
 
 
-def _check_key(name: str, key: object) -> bytes:
-    if key is None or (isinstance(key, int | float | Sequence) and not isinstance(key, str | bytes)):
-        raise TypeError(f"{name}: must be a str or bytes, not {type(key).__name__}; {HINT}")
-    text = key.decode("latin-1") if isinstance(key, bytes) else str(key)
+def _check_key(name: str, key: object) -> str:
+    text = _key_text(name, key)
     if not text.strip():
         raise ValueError(f"{name} is empty; {HINT}")
-    plain = text.casefold()
-    rest = re.sub("|".join(map(re.escape, _PLACEHOLDERS)), "", plain)
-    if rest != plain and len(re.sub(r"[^a-z0-9]", "", rest)) < SHORTEST_KEY:
+    if _is_placeholder(text):
         raise ValueError(f"{name} is a placeholder that everybody knows; {HINT}")
     if len(text) < SHORTEST_KEY:
         raise ValueError(f"{name} has {len(text)} characters; at least {SHORTEST_KEY} are needed, better 32; {HINT}")
     if len(set(text)) < FEWEST_CHARACTERS:
         raise ValueError(f"{name} has fewer than {FEWEST_CHARACTERS} different characters; {HINT}")
-    return key if isinstance(key, bytes) else text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def _key_text(name: str, key: object) -> str:
+    if isinstance(key, bytes):
+        return key.decode("latin-1")
+    # What has no text of its own would be keyed by its repr, often a guessable address in memory.
+    if type(key).__str__ is object.__str__ or isinstance(key, bytearray | memoryview):
+        raise TypeError(f"{name}: must be a str or bytes, not {type(key).__name__}; {HINT}")
+    text = str(key)
+    if "*****" in text and not isinstance(key, str):
+        raise TypeError(f"{name}: {type(key).__name__} hides its text; pass the key itself: .get_secret_value()")
+    return text
+
+
+def _key_bytes(key: object) -> bytes:
+    return key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogatepass")
+
+
+def _is_placeholder(text: str) -> bool:
+    folded = text.casefold()
+    plain = re.sub("[^a-z0-9]", "", folded)
+    rest = _FILLER.sub("", plain)
+    weak = len(rest) < SHORTEST_KEY or len(set(rest)) < FEWEST_CHARACTERS
+    return folded in _PUBLISHED or (weak and _PLACEHOLDER.search(plain) is not None)
 
 
 _BASE64 = re.compile(rb"[A-Za-z0-9_-]+")
-_SIGNED = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
+_SIGNED = re.compile(rb"[A-Za-z0-9_-]*\.[A-Za-z0-9_-]{7}\.[A-Za-z0-9_-]{43}")
 
 
 def _encode(data: bytes) -> bytes:
     return urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _encoded_size(size: int) -> int:
+    return (4 * size + 2) // 3
 
 
 def _decode(text: bytes) -> bytes:

@@ -6,6 +6,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
 import itsdangerous
@@ -13,6 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretBytes, SecretStr
 from starlette.datastructures import Secret
 
 from asgi_sessions import BadSignature, CookieRefused, Expired, Malformed, generate_key
@@ -58,11 +60,13 @@ def test_what_was_sealed_opens(sealer: Sealer) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(token=st.binary(min_size=1, max_size=2000), now=st.floats(0, 2**32))
+@given(token=st.binary(max_size=2000), now=st.floats(0, 2**32))
 def test_any_token_comes_back(token: bytes, now: float) -> None:
     for make in MODES.values():
         sealer = make(Keyring(KEY), "session")
-        assert sealer.unseal(sealed(sealer, token, now), now) == (token, int(now), False)
+        value = sealed(sealer, token, now)
+        assert sealer.unseal(value, now) == (token, int(now), False)
+        assert len(value) == sealer.sealed_size(len(token))
 
 
 def test_the_format_is_pinned(sealer: Sealer, mode: str) -> None:
@@ -140,6 +144,15 @@ def test_length_is_refused_before_any_work(sealer: Sealer, character: bytes) -> 
     assert large < 12 * small + 1e-5
 
 
+def test_a_token_of_exactly_4096_bytes_opens_and_a_longer_one_does_not(sealer: Sealer) -> None:
+    size = max(size for size in range(MAX_SEALED) if sealer.sealed_size(size) <= MAX_SEALED)
+    longest = sealed(sealer, bytes(size))
+    assert len(longest) == MAX_SEALED
+    assert sealer.unseal(longest, NOW).token == bytes(size)
+    with pytest.raises(Malformed):
+        sealer.unseal(sealed(sealer, bytes(size + 1)), NOW)
+
+
 def timed(sealer: Sealer, value: bytes) -> float:
     start = time.perf_counter()
     with pytest.raises(Malformed):
@@ -177,6 +190,41 @@ def test_an_encrypted_record_is_worthless_as_a_token_and_under_another_handle() 
         record.unseal(data[:39], b"handle")
 
 
+RECORD = bytes.fromhex(
+    "d7533b83762f787d04797129ca78a96e2d417945ab4f8a6c1505ad6e11e0785fa0153a963afc6ac699d83a80da72da6701703bacd3814cea3db58437fb5bcdbdb4833618a4edb06474d87a631cb867d1aa5865be2c0fe353"
+)
+
+
+def test_the_format_of_an_encrypted_record_is_pinned() -> None:
+    assert Keyring(KEY).record_encrypter("session").unseal(RECORD, b"handle") == TOKEN
+
+
+def test_every_altered_record_is_refused() -> None:
+    sealer = Keyring(KEY).record_encrypter("session")
+    flipped = [
+        (int.from_bytes(RECORD, "big") ^ 1 << bit).to_bytes(len(RECORD), "big") for bit in range(len(RECORD) * 8)
+    ]
+    truncated = [RECORD[:end] for end in range(len(RECORD))] + [RECORD[start:] for start in range(1, len(RECORD))]
+    extended = [bytes([byte]) + RECORD for byte in range(256)] + [RECORD + bytes([byte]) for byte in range(256)]
+    for data in flipped + truncated + extended:
+        with pytest.raises((Malformed, BadSignature)):
+            sealer.unseal(data, b"handle")
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.binary(max_size=300), handle=st.binary(max_size=32))
+def test_any_record_comes_back_and_any_other_bytes_are_refused_calmly(data: bytes, handle: bytes) -> None:
+    sealer = Keyring(KEY).record_encrypter("session")
+    assert sealer.unseal(sealer.seal(data, handle), handle) == data
+    with pytest.raises((Malformed, BadSignature)):
+        sealer.unseal(data, handle)
+
+
+def test_a_record_of_one_session_is_worthless_as_another() -> None:
+    with pytest.raises(BadSignature):
+        Keyring(KEY).record_encrypter("auth").unseal(RECORD, b"handle")
+
+
 def test_another_key_opens_nothing(mode: str) -> None:
     with pytest.raises(BadSignature):
         MODES[mode](Keyring(OTHER), "session").unseal(sealed(MODES[mode](Keyring(KEY), "session")), NOW)
@@ -192,6 +240,9 @@ def foreign_tokens() -> dict[str, str]:
         "flask": itsdangerous.URLSafeTimedSerializer(KEY, salt="cookie-session").dumps({"user": "admin"}),
         "django": django.sign(payload).decode(),
         "fernet": fernet.encrypt(b"admin").decode(),
+        "in our form": itsdangerous.Signer(KEY, key_derivation="none", digest_method=sha256)
+        .sign("AA.AGtJ0gA")
+        .decode(),
         "underived": itsdangerous.TimestampSigner(KEY, key_derivation="none", digest_method=sha256).sign("AA").decode(),
         "pickle": base64.urlsafe_b64encode(pickle.dumps({"user": "admin"})).decode().rstrip("="),
     }
@@ -244,6 +295,13 @@ def test_a_key_may_be_text_bytes_or_a_secret() -> None:
         (("ChangeMe-ChangeMe-ChangeMe",), "placeholder"),
         (("your-secret-key-goes-here",), "placeholder"),
         (("django-insecure-0123",), "placeholder"),
+        (("changeme0000000000000000000",), "placeholder"),
+        (("CHANGE ME 12345678901234567890",), "placeholder"),
+        (("please-change-this-to-a-long-random-string-in-production",), "placeholder"),
+        (("your-256-bit-secret-goes-in-here",), "placeholder"),
+        (("keyboard cat keyboard cat",), "placeholder"),
+        (("abcdefghijklmnopqrstuvwxyz",), "placeholder"),
+        ((KEY, [OTHER, "my-very-long-session-key-for-testing"]), r"fallback_keys\[1\] is a placeholder"),
         ((KEY, [""]), r"fallback_keys\[0\] is empty"),
         ((KEY, [OTHER, "tooshort"]), r"fallback_keys\[1\] has 8 characters"),
         ((KEY, [KEY]), r"fallback_keys\[0\]: the same key"),
@@ -253,14 +311,45 @@ def test_a_key_may_be_text_bytes_or_a_secret() -> None:
 def test_keys_that_protect_nothing_are_refused_with_a_hint(keys: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Keyring(*keys)
-    if "same key" not in message:
-        assert "python -m asgi_sessions keygen" in str(caught.value)
+    assert "python -m asgi_sessions keygen" in str(caught.value)
 
 
-def test_the_refused_key_is_not_shown() -> None:
-    with pytest.raises(ValueError, match="characters") as caught:
-        Keyring("hunter2-hunter")
-    assert "hunter2" not in str(caught.value)
+PUBLISHED: dict[str, str | bytes] = {
+    "FastAPI's tutorial": "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+    "Flask's deployment page": "192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
+    "Flask's quickstart": b'_5#y2L"F4Q8z\n\xec]/',
+    "Flask's former quickstart": "A0Zr98j/3yX R~XHH!jmN]LWX/,?RT",
+}
+
+
+@pytest.mark.parametrize("source", PUBLISHED)
+def test_a_key_that_documentation_printed_is_refused(source: str) -> None:
+    key = PUBLISHED[source]
+    for spelling in (key, key.upper()):
+        with pytest.raises(ValueError, match="secret_key is a placeholder that everybody knows"):
+            Keyring(spelling)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "example of a correct horse battery staple",
+        "app-secret-9f86d081884c7d659a2feaa0c55ad015",
+        "пароль-который-никто-не-угадает",
+        bytes(range(128, 160)),
+        KEY.replace("Q2vN", "todo"),
+    ],
+)
+def test_a_key_with_a_suspicious_word_and_enough_besides_is_accepted(key: str | bytes) -> None:
+    Keyring(key)
+
+
+@pytest.mark.parametrize("key", ["hunter2-hunter", "hunter2hunter2hunter2hunter2", "secret-hunter2"])
+def test_the_refused_key_is_not_shown(key: str) -> None:
+    for keys in ((key,), (KEY, [key])):
+        with pytest.raises(ValueError, match="keygen") as caught:
+            Keyring(*keys)
+        assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("fallback_keys", [KEY, KEY.encode(), {KEY}])
@@ -269,17 +358,48 @@ def test_fallback_keys_are_a_list(fallback_keys: object) -> None:
         Keyring(OTHER, fallback_keys)  # type: ignore[arg-type]  # the mistake that is tested
 
 
-@pytest.mark.parametrize("key", [None, 1234567890123456, 1.5, ["a" * 40], ("a",)])
+@pytest.mark.parametrize(
+    "key",
+    [
+        None,
+        1234567890123456,
+        1.5,
+        ["a" * 40],
+        ("a",),
+        {KEY},
+        {KEY: KEY},
+        bytearray(KEY.encode()),
+        object(),
+        generate_key,
+    ],
+    ids=lambda key: type(key).__name__,
+)
 def test_a_key_of_another_type_is_refused(key: object) -> None:
-    with pytest.raises(TypeError, match="must be a str or bytes"):
+    """Its repr, ``<function generate_key at 0x7f...>``, is guessable and another one in each process."""
+    with pytest.raises(TypeError, match="secret_key: must be a str or bytes"):
+        Keyring(key)
+    with pytest.raises(TypeError, match=r"fallback_keys\[0\]: must be a str or bytes"):
+        Keyring(KEY, [key])
+
+
+@pytest.mark.parametrize("key", [SecretStr(KEY), SecretBytes(KEY.encode())])
+def test_a_key_that_hides_its_text_is_not_taken_for_asterisks(key: object) -> None:
+    with pytest.raises(TypeError, match=r"secret_key: Secret\w+ hides its text; .*get_secret_value"):
         Keyring(key)
 
 
 def test_a_key_that_is_rather_short_is_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
     Keyring("0a1b2c3d4e5f6g7h8i9j")
     assert [record.message for record in caplog.records] == [
-        "secret_key has fewer than 32 characters; make one with: python -m asgi_sessions keygen"
+        "secret_key: fewer than 32 characters; make one with: python -m asgi_sessions keygen"
     ]
+
+
+def test_one_warning_names_every_short_key_and_counts_characters(caplog: pytest.LogCaptureFixture) -> None:
+    Keyring(KEY, [OTHER, "0a1b2c3d4e5f6g7h8i9j", "ключ-из-двадцати-букв"])
+    (record,) = caplog.records
+    assert record.message.startswith("fallback_keys[1], fallback_keys[2]: fewer than 32 characters")
+    assert "0a1b" not in record.message
 
 
 def test_generated_keys_are_good_and_differ(caplog: pytest.LogCaptureFixture) -> None:
@@ -298,5 +418,26 @@ def test_derived_keys_are_kept_and_bounded() -> None:
     assert len(ring._derived) <= 512
 
 
-def test_repr_shows_no_key() -> None:
+def test_threads_may_share_a_keyring() -> None:
+    ring = Keyring(KEY)
+    value = sealed(ring.signer("s7"))
+
+    def use(start: int) -> bool:
+        for index in range(start, start + 600):
+            ring.encrypter(f"s{index}")
+        return ring.signer("s7").unseal(value, NOW).token == TOKEN
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(use, range(0, 2400, 300)))
+
+
+def test_repr_shows_neither_key_nor_token(sealer: Sealer) -> None:
     assert KEY not in repr(Keyring(KEY))
+    opened = sealer.unseal(sealed(sealer, b"handle and secret"), NOW)
+    for shown in (repr(opened), str(opened), f"{opened}"):
+        assert shown == f"<Unsealed: 17 bytes, sealed_at={NOW}, stale=False>"
+
+
+@pytest.mark.parametrize("make", [Keyring.signer, Keyring.encrypter, Keyring.record_encrypter])
+def test_a_sealers_repr_shows_no_key(make: Callable[[Keyring, str], object]) -> None:
+    assert KEY not in repr(make(Keyring(KEY), "session"))

@@ -1,0 +1,52 @@
+"""Every named hostile input is answered calmly, over every kind of session."""
+
+import time
+
+import pytest
+
+from ..browser import Browser
+from .case import Case
+from .corpus import CASES
+from .headers import LINEAR
+from .target import Target, refused_calmly
+
+TRIED = [(kind, case) for case in CASES for kind in case.kinds]
+
+
+def test_the_corpus_is_large_and_its_names_differ() -> None:
+    names = [case.name for case in CASES]
+    assert len(names) == len(set(names))
+    assert len(names) >= 150
+
+
+@pytest.mark.parametrize(
+    ("target", "case"),
+    [pytest.param(kind, case, id=f"{kind}: {case.name}") for kind, case in TRIED],
+    indirect=["target"],
+)
+async def test_a_hostile_input_is_answered_calmly(target: Target, case: Case) -> None:
+    headers = await case.send(target)
+    counting = target.counting
+    rounds = counting.rounds if counting else 0
+    await refused_calmly(target, headers, case.expected(target.kind), target.json_app if case.json else None)
+    if counting is None:
+        return
+    assert counting.put_aside == case.put_aside
+    assert case.reads is None or counting.rounds - rounds == case.reads
+
+
+@pytest.mark.parametrize("target", ["signed", "encrypted", "memory"], indirect=True)
+@pytest.mark.parametrize("filler", LINEAR.values(), ids=LINEAR.keys())
+async def test_time_is_linear_in_the_length_of_the_header(target: Target, filler: object) -> None:
+    assert callable(filler)
+
+    async def best(size: int) -> float:
+        headers = [(b"cookie", filler(b"?" * size))]
+        taken = []
+        for _ in range(20):
+            started_at = time.perf_counter()
+            await Browser(target.app).get(headers=headers)
+            taken.append(time.perf_counter() - started_at)
+        return min(taken)
+
+    assert await best(64 * 1024) < 12 * await best(8 * 1024)
