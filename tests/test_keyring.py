@@ -268,9 +268,10 @@ def test_a_token_may_come_from_a_clock_that_is_a_minute_ahead_and_no_more(sealer
 
 def test_a_fallback_key_opens_and_says_so(mode: str) -> None:
     value = sealed(MODES[mode](Keyring(KEY), "session"))
-    rotated = MODES[mode](Keyring(OTHER, [generate_key(), KEY]), "session")
-    assert rotated.unseal(value, NOW) == (TOKEN, NOW, True)
-    assert rotated.unseal(sealed(rotated), NOW).stale is False
+    for former in ([KEY], [generate_key(), KEY], [KEY, generate_key()]):
+        rotated = MODES[mode](Keyring(OTHER, former), "session")
+        assert rotated.unseal(value, NOW) == (TOKEN, NOW, True)
+        assert rotated.unseal(sealed(rotated), NOW).stale is False
 
 
 def test_records_open_under_a_fallback_key() -> None:
@@ -300,6 +301,8 @@ def test_a_key_may_be_text_bytes_or_a_secret() -> None:
         (("please-change-this-to-a-long-random-string-in-production",), "placeholder"),
         (("your-256-bit-secret-goes-in-here",), "placeholder"),
         (("keyboard cat keyboard cat",), "placeholder"),
+        (("secret-of-mycompany-gmbh",), "placeholder"),
+        (("secret-xyzxyzxyzxyzxyzxyzxyz",), "placeholder"),
         (("abcdefghijklmnopqrstuvwxyz",), "placeholder"),
         ((KEY, [OTHER, "my-very-long-session-key-for-testing"]), r"fallback_keys\[1\] is a placeholder"),
         ((KEY, [""]), r"fallback_keys\[0\] is empty"),
