@@ -125,7 +125,8 @@ class SessionMiddleware:
         exchange = Exchange(self._settings, scope["headers"], scope.get("scheme", ""))
         session = exchange.open(self._configuration.default)
         outer, outer_session = scope.get("sessions"), scope.get("session")
-        sessions = SessionRegistry(self._configuration, exchange, session, outer)
+        around = outer if isinstance(outer, SessionRegistry) else None
+        sessions = SessionRegistry(self._configuration, exchange, session, around)
         responder = Responder(exchange, sessions, receive, send)
         scope["session"], scope["sessions"] = session, sessions
         try:
@@ -206,8 +207,11 @@ class Responder:
         if not self._exchange.accessed and self.error is None:
             self._exchange.started = True
             return self._send(message)
-        if message["type"] == "websocket.close" or message.get("status", 200) >= 500:
-            self._broken = message["type"] != "websocket.close"
+        if message["type"] == "websocket.close":  # refused before accept; no header can go with it
+            self._exchange.started = True
+            return self._send(message)
+        if message.get("status", 200) >= 500:
+            self._broken = True
             return self._send(self._start(message))
         if self.error is not None:
             raise self.error

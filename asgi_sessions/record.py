@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -22,6 +22,7 @@ COMMITS_KEPT = 4  # how many commit versions a record remembers
 SUPERSEDED_FOR = 60  # seconds for which the previous secret is told from an unknown one
 
 Owner = str | int
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**40)]  # what lies beyond it was not written by us
 
 
 class Flash(msgspec.Struct, frozen=True, array_like=True):
@@ -56,16 +57,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     values: bytes = msgspec.field(name="v")
-    created_at: int = msgspec.field(name="t")
-    started_at: int = msgspec.field(name="s")
+    created_at: Natural = msgspec.field(name="t")
+    started_at: Natural = msgspec.field(name="s")
     id: bytes = msgspec.field(name="i", default=b"")
     secret_hash: bytes = msgspec.field(name="h", default=b"")
     previous_hash: bytes = msgspec.field(name="p", default=b"")
-    previous_until: int = msgspec.field(name="u", default=0)
-    epoch: int = msgspec.field(name="e", default=0)
+    previous_until: Natural = msgspec.field(name="u", default=0)
+    epoch: Natural = msgspec.field(name="e", default=0)
     flashes: tuple[Flash, ...] = msgspec.field(name="f", default=())
     owner: str | int | None = msgspec.field(name="o", default=None)
-    remember: int | None = msgspec.field(name="r", default=None)
+    remember: Natural | None = msgspec.field(name="r", default=None)
     cookie: dict[str, str | bool | None] = msgspec.field(name="c", default_factory=dict)
     lease: Lease | None = msgspec.field(name="l", default=None)
     commits: tuple[bytes, ...] = msgspec.field(name="m", default=())
@@ -165,7 +166,11 @@ def check_token(record: Record, secret: bytes, lifetime: Lifetime, renewed_at: f
 
 def check_age(record: Record, lifetime: Lifetime, renewed_at: float, now: float) -> None:
     """Raise Expired if the session's time is over, whatever the store or the browser keep."""
-    ends_at = lifetime.chosen(record.remember).expires_at(renewed_at=renewed_at, started_at=record.started_at)
+    try:
+        chosen = lifetime.chosen(record.remember)
+    except ValueError as exc:
+        raise Malformed("the record's lifetime can not be right") from exc
+    ends_at = chosen.expires_at(renewed_at=renewed_at, started_at=record.started_at)
     if now >= ends_at:
         raise Expired(f"the session ended {now - ends_at:.0f} s ago")
 
@@ -203,11 +208,13 @@ class RecordCodec:
     def values(self, record: Record) -> dict[Any, Any]:
         """
         Raises:
-            Malformed: the record's values can not be decoded, or are no dict.
+            Malformed: the record's values can not be decoded, or are no dict; or a flash can not be decoded.
         """
         values = self.serializer.loads(record.values)
         if not isinstance(values, dict):
             raise Malformed("the record's values are no dict")
+        for flash in record.flashes:
+            self.serializer.loads(flash.message)  # now, while a refusal is still possible
         return values
 
 
@@ -225,16 +232,16 @@ class _JSONRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """A record for human eyes: long names, values and flashes as they are, bytes as base64."""
 
     values: msgspec.Raw
-    created_at: int
-    started_at: int
+    created_at: Natural
+    started_at: Natural
     id: bytes = b""
     secret_hash: bytes = b""
     previous_hash: bytes = b""
-    previous_until: int = 0
-    epoch: int = 0
+    previous_until: Natural = 0
+    epoch: Natural = 0
     flashes: tuple[_JSONFlash, ...] = ()
     owner: str | int | None = None
-    remember: int | None = None
+    remember: Natural | None = None
     cookie: dict[str, str | bool | None] = {}
     lease: Lease | None = None
     commits: tuple[bytes, ...] = ()

@@ -136,6 +136,8 @@ class SessionRegistry:
     async def finish(self) -> None:
         """Commit what was changed after the response started; log what can not be."""
         plans, failed = self._prepared()
+        if not plans and not failed:
+            return
         failed |= {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
         for name, error in failed.items():
             logger.error("session %r: late changes are lost: %s", name, error, exc_info=error)

@@ -301,7 +301,7 @@ def test_a_key_may_be_text_bytes_or_a_secret() -> None:
         (("please-change-this-to-a-long-random-string-in-production",), "placeholder"),
         (("your-256-bit-secret-goes-in-here",), "placeholder"),
         (("keyboard cat keyboard cat",), "placeholder"),
-        (("secret-of-mycompany-gmbh",), "placeholder"),
+        (("secret-of-blueridge-knot",), "placeholder"),
         (("secret-xyzxyzxyzxyzxyzxyzxyz",), "placeholder"),
         (("abcdefghijklmnopqrstuvwxyz",), "placeholder"),
         ((KEY, [OTHER, "my-very-long-session-key-for-testing"]), r"fallback_keys\[1\] is a placeholder"),
