@@ -15,6 +15,7 @@ from asgi_sessions import (
     JSONSerializer,
     MessagePackSerializer,
     RecordStore,
+    Serializer,
     Session,
     SessionMiddleware,
     Store,
@@ -102,15 +103,16 @@ class Target:
     def __post_init__(self) -> None:
         self.counting = None if isinstance(self.store, CookieStore) else Counting(self.store)  # type: ignore[arg-type]
         self.keyring = Keyring(KEY)
-        self.app = self.application(MessagePackSerializer())
+        self.app = self.application()
         self.json_app = self.application(JSONSerializer())
 
     @property
     def server_side(self) -> bool:
         return self.kind in SERVER_KINDS
 
-    def application(self, serializer: Any, **options: Any) -> SessionMiddleware:
+    def application(self, serializer: Serializer | None = None, **options: Any) -> SessionMiddleware:
         """Its routes: ``/`` reads, ``/login``, ``/set``, ``/logout``."""
+        serializer = serializer or MessagePackSerializer()
         options = {"store": self.counting or self.store, "encrypt": self.kind == "encrypted", **options}
         routes = {"/": self.look, "/login": login, "/set": put, "/logout": logout}
         return application(routes, serializer=serializer, clock=self.clock, **options)
