@@ -214,7 +214,7 @@ class Exchange:
     def finish(self, plan: Plan) -> None:
         """Note what was committed, or what needs no more than a cookie."""
         plan.done = True
-        plan.session._settle(plan.after, plan.values, plan.change)
+        plan.session._committed(plan.after, plan.values, plan.edits)
         if plan.cookies and not self.started:
             self.set_cookies[plan.binding.cookie_name] = plan.cookies
             self._check_secure(plan)
@@ -265,7 +265,7 @@ class Exchange:
 
     def _drop(self, plan: Plan) -> SessionSuperseded:
         """Nothing of this session is written any more, and no cookie of it sent."""
-        plan.session._settle(plan.before, plan.values, plan.change)
+        plan.session._committed(plan.before, plan.values, plan.edits)
         plan.session._superseded = True
         self.set_cookies.pop(plan.binding.cookie_name, None)
         known = plan.before or plan.doomed
@@ -306,7 +306,8 @@ def _late(plan: Plan) -> Plan | None:
     plan.cookies = ()
     if not plan.writes:
         return None
-    if not plan.binding.server_side or (plan.created is not None and plan.doomed is None):
+    regenerated = plan.change is not None and plan.change.secret_hash
+    if not plan.binding.server_side or regenerated or (plan.created is not None and plan.doomed is None):
         raise _too_late(plan)
     if plan.created is not None:
         # invalidated, then used again: the old record can still be deleted

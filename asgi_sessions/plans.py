@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from os import urandom
-from typing import cast
+from typing import Any, cast
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -29,6 +30,7 @@ class Plan:
     Attributes:
         before, after: the session as it was loaded, and as it will be; None: there is none.
         values: the session's encoded dict, the base of what comes next.
+        edits: what the session was made of beside it; see ``Session._committed``.
         change: what this request did; None: nothing but a renewal, or the end.
         doomed: the record to delete.
         created: the encoded record to create.
@@ -43,6 +45,7 @@ class Plan:
     session: Session
     binding: Binding
     values: bytes
+    edits: Mapping[str, Any] = field(init=False)
     before: Loaded | None = None
     after: Loaded | None = None
     change: Change | None = None
@@ -54,6 +57,9 @@ class Plan:
     release: bool = False
     lost: bool = False
     done: bool = False
+
+    def __post_init__(self) -> None:
+        self.edits = self.session._edits()
 
     @property
     def writes(self) -> bool:

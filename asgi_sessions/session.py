@@ -68,6 +68,7 @@ _EDITS = (
     "_edited",
     "_doomed",
     "_discarded",
+    "_ended",
     "_superseded",
     "_cleared",
     "_regenerated",
@@ -96,10 +97,12 @@ class Session(LazyDict):
 
     # What was loaded, and what this request did to it.
     _pending: Callable[[Session], None] | None = None
+    _filling: object = None  # another one each time that it is filled
     _loaded: Loaded | None = None
     _base = b""
     _doomed: Loaded | None = None  # the record that invalidate() leaves behind, to be deleted
     _discarded = False  # a presented cookie is to be expired
+    _ended = False  # invalidate() was called
     _edited = False  # anything but values was changed
     _superseded = False  # it commits nothing any more
     _holder = b""  # of the lease, inside an exclusive section
@@ -133,25 +136,48 @@ class Session(LazyDict):
     def _fill(self, loaded: Loaded | None, error: CookieRefused | None = None) -> None:
         """Take what was found in the store, or nothing; drops what this request did so far."""
         self._settle(loaded, self._policy.serializer.dumps({}) if loaded is None else loaded.record.values)
+        self._filling = object()
         self._pending = None
         self.error = error
         self._shared = False
         dict.clear(self)
         dict.update(self, loaded.values if loaded else {})
 
-    def _settle(self, loaded: Loaded | None, values: bytes, change: Change | None = None) -> None:
-        """What was committed is the new base; ``values`` is what this request had in its hands then.
-
-        What was done since ``change`` was made stays to be committed.
-        """
-        added = tuple(flash for flash in self._added if change and flash not in change.added)
+    def _settle(self, loaded: Loaded | None, values: bytes) -> None:
+        """``loaded`` is what the store keeps, ``values`` the new base; there is nothing to commit."""
         for name in _EDITS:
             self.__dict__.pop(name, None)
-        if added:
-            self._added, self._edited = added, True
         self._loaded = loaded
         self._base = values
+        self._shared = self._shared or self._written  # whoever wrote a list may still have it in hand
         self._written = False
+
+    def _edits(self) -> dict[str, Any]:
+        """What a commit is made of beside the values; see ``_committed``."""
+        return {name: self.__dict__[name] for name in (*_EDITS, "_filling") if name in self.__dict__}
+
+    def _committed(self, loaded: Loaded | None, values: bytes, edits: Mapping[str, Any]) -> None:
+        """Note a commit of ``values`` and ``edits``; what was done while it was under way stays to be committed."""
+        if self._filling is not edits.get("_filling"):
+            if self._ended and loaded is not None:  # a logout is final, whatever it overtook
+                self._doomed, self._discarded = loaded, True
+            return
+        later = self._later(edits)
+        self._settle(loaded, values)
+        if later:
+            self.__dict__.update(later, _edited=True)
+
+    def _later(self, edits: Mapping[str, Any]) -> dict[str, Any]:
+        """The edits that came after ``edits``."""
+        stored: tuple[Flash, ...] = edits.get("_added", ())
+        later = {name: value for name, value in self._edits().items() if value is not edits.get(name)}
+        later["_added"] = tuple(flash for flash in self._added if flash not in stored)
+        taken_back = {flash.id for flash in stored if flash not in self._added}
+        later["_consumed"] = self._consumed - edits.get("_consumed", frozenset()) | taken_back
+        for name in ("_added", "_consumed"):
+            if not later[name]:
+                del later[name]
+        return later
 
     # -- what it is -------------------------------------------------------------------------------------------------
 
@@ -191,7 +217,7 @@ class Session(LazyDict):
 
     @property
     def max_age(self) -> float | None:
-        """The lifetime in force, in seconds: what was chosen at run time or configured; None: until the browser closes."""
+        """The lifetime in force, in seconds, chosen at run time or configured; None: until the browser closes."""
         self.mark_accessed()
         return self._lifetime.max_age
 
@@ -297,7 +323,7 @@ class Session(LazyDict):
         self._fill(None, self.error)
         self._doomed = doomed
         self._discarded = doomed is not None or self.error is not None
-        self.modified = self._edited = True
+        self.modified = self._edited = self._ended = True
 
     def remember(self, max_age: int) -> None:
         """Keep the session for ``max_age`` seconds, over restarts of the browser, until ``forget()``.

@@ -6,7 +6,10 @@ because a file is only ever replaced as a whole.
 """
 
 import contextlib
+import errno
+import logging
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +28,8 @@ if sys.platform != "win32":  # where it can be imported, though not used
 
 __all__ = ["BUSY", "CORRUPT", "RecordFiles"]
 
+logger = logging.getLogger("asgi_sessions")
+
 MAGIC = b"ASR1"
 CHECKSUM_SIZE = 16  # bytes
 VERSION_SIZE = 8  # bytes
@@ -32,6 +37,9 @@ HEADER_SIZE = len(MAGIC) + CHECKSUM_SIZE + VERSION_SIZE
 LOCKS = 64  # lock files; two records share one in 64 cases
 ORPHANED_AFTER = 3600  # seconds until a temporary file was left behind by a process that died
 LATEST = 2**33  # POSIX seconds; file systems know no modification time much later (year 2242)
+
+FOLDER = re.compile("[0-9a-f]{2}")
+RECORD = re.compile("[0-9a-f]{32}")
 
 BUSY: Final = "busy"
 CORRUPT: Final = "corrupt"
@@ -43,7 +51,7 @@ class RecordFiles:
 
     Args:
         fsync: sync files and directories, so that a commit survives a power cut.
-        max_bytes: a larger file is no record.
+        max_bytes: larger records are refused (``OSError``, EFBIG), and larger files are no records.
     """
 
     def __init__(self, path: Path, *, fsync: bool, max_bytes: int, clock: Callable[[], float]) -> None:
@@ -107,23 +115,23 @@ class RecordFiles:
             return None
 
     def quarantine(self, handle: bytes, version: bytes | None) -> bool | Literal["busy"]:
-        """Put a file aside: one that still has ``version``, or one that is no record if there is none."""
+        """Put a file aside that is no record, or one that still has ``version``; True when neither is there."""
         with self._locked(handle) as locked:
             if not locked:
                 return BUSY
-            kept = self._read(self._file(handle))
-            found = kept[0].version if isinstance(kept, tuple) else None
-            if (kept == CORRUPT) if version is None else (found == version):
+            kept = self._sound(handle)
+            if kept is not None and kept[0].version == version:
                 self._set_aside(self._file(handle))
-                return True
-            return False
+            return True
 
     # -- pruning ------------------------------------------------------------------------------------------------------
 
     def folders(self) -> list[str]:
         """The folders of records, at most 256: what one step of pruning works on."""
-        with contextlib.suppress(FileNotFoundError):
-            return sorted(path.name for path in self.path.iterdir() if len(path.name) == 2)
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
+            return sorted(
+                entry.name for entry in entries if FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            )
         return []
 
     def prune(self, folder: str) -> int:
@@ -138,12 +146,14 @@ class RecordFiles:
     def _prune(self, entry: "os.DirEntry[str]") -> bool:
         found = entry.stat(follow_symlinks=False)
         path = Path(entry.path)
+        if not stat.S_ISREG(found.st_mode):
+            return False
         if entry.name.endswith(".tmp"):
             # Its modification time is a deadline by then, or will be; its change time is when it was written.
             if found.st_ctime < self._clock() - ORPHANED_AFTER:
                 path.unlink()
             return False
-        if path.suffix or found.st_mtime > self._clock():
+        if not RECORD.fullmatch(entry.name) or found.st_mtime > self._clock():
             return False
         with self._locked(bytes.fromhex(entry.name)) as locked:
             if not locked or path.stat(follow_symlinks=False).st_mtime > self._clock():
@@ -169,13 +179,14 @@ class RecordFiles:
         try:
             yield _lock(lock)
         finally:
-            os.close(lock)
+            _unlock(lock)
 
     def _sound(self, handle: bytes) -> Kept | None:
         """The record, under the lock; what is no record is put out of the way first."""
         kept = self._read(self._file(handle))
         if kept == CORRUPT:
             self._set_aside(self._file(handle))
+            logger.warning("session record %s is corrupt and was put aside in %s", handle.hex(), self.path)
             return None
         return kept
 
@@ -201,6 +212,8 @@ class RecordFiles:
         return (stored, found.st_mtime_ns / 1e9) if found.st_mtime > self._clock() else None
 
     def _write(self, path: Path, stored: Stored, expires_at: float) -> None:
+        if len(stored.data) > self._max_bytes:  # it would be put aside by the next who reads it
+            raise OSError(errno.EFBIG, f"a record of {len(stored.data)} bytes; max_bytes is {self._max_bytes}")
         temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}.tmp")
         try:
             file = os.open(temporary, _CREATE, 0o600)
@@ -248,6 +261,14 @@ def _lock(file: int) -> bool:
     return True
 
 
+def _unlock(file: int) -> None:
+    # Closing alone does not unlock: a process that was forked meanwhile has the file open, too.
+    try:
+        fcntl.flock(file, fcntl.LOCK_UN)
+    finally:
+        os.close(file)
+
+
 def _checksum(stored: Stored) -> bytes:
     return blake2b(stored.version + stored.data, digest_size=CHECKSUM_SIZE).digest()
 
@@ -275,5 +296,5 @@ def _write_all(file: int, content: bytes) -> None:
 
 
 def _deadline(expires_at: float) -> tuple[int, int]:
-    instant = int(min(expires_at, LATEST) * 1e9)
+    instant = int(max(0.0, min(expires_at, LATEST)) * 1e9)
     return instant, instant

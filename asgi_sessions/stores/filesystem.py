@@ -1,7 +1,6 @@
 """Records in files, for one host."""
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
@@ -15,7 +14,7 @@ from typing import Any
 
 import aiofiles.os
 
-from ..exceptions import StoreFull, StoreTimeout, StoreUnavailable
+from ..exceptions import NotSupported, StoreFull, StoreTimeout, StoreUnavailable
 from .base import RecordStore, Stored
 from .files import BUSY, CORRUPT, RecordFiles
 
@@ -38,11 +37,11 @@ class FilesystemStore(RecordStore):
     Args:
         path: the directory; made if it is not there.
         fsync: sync each commit to the disk. A deletion always syncs its directory.
-        timeout: seconds that one operation may take, waiting for a lock included.
+        timeout: seconds that one operation may take in all, waiting for a lock included.
         threads: how many operations run at once.
         prune_interval: seconds between two rounds of removing expired records, while the application is up; None: one
             round when it starts up. ``python -m asgi_sessions prune PATH`` does it from outside.
-        max_bytes: a larger file is no record.
+        max_bytes: of one record; larger ones are refused with ``StoreFull``.
         clock: POSIX seconds.
     """
 
@@ -69,19 +68,19 @@ class FilesystemStore(RecordStore):
         self._threads = threads
         self._prune_interval = prune_interval
         self._executor: ThreadPoolExecutor | None = None
+        self._process = 0  # whose threads they are
         self._pruning: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         await self._hop(self._files.make)
-        if self._pruning is None:
+        if self._pruning is None or self._pruning.done():
             self._pruning = asyncio.get_running_loop().create_task(self._prune_regularly())
 
     async def close(self) -> None:
         pruning, self._pruning = self._pruning, None
-        if pruning is not None:
+        if pruning is not None and not pruning.done():
             pruning.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await pruning
+            await asyncio.wait([pruning])
         executor, self._executor = self._executor, None
         if executor is not None:
             await asyncio.to_thread(executor.shutdown)
@@ -89,7 +88,7 @@ class FilesystemStore(RecordStore):
     async def read(self, handle: bytes) -> Stored | None:
         found = await self._hop(self._files.read, handle)
         if found == CORRUPT:
-            await self._quarantine(handle, None)
+            await self._put_aside(handle, None)
             return None
         return found  # type: ignore[no-any-return]  # what the function returned, through the thread
 
@@ -110,7 +109,7 @@ class FilesystemStore(RecordStore):
         return kept
 
     async def quarantine(self, handle: bytes, version: bytes) -> None:
-        await self._quarantine(handle, version)
+        await self._put_aside(handle, version)
 
     async def prune(self) -> int:
         """Remove the expired records, one folder of at most 256 at a time.
@@ -133,35 +132,47 @@ class FilesystemStore(RecordStore):
                 return
             await asyncio.sleep(self._prune_interval)
 
-    async def _quarantine(self, handle: bytes, version: bytes | None) -> None:
-        if await self._alone(self._files.quarantine, handle, version):
-            logger.warning("session record %s is corrupt and was put aside in %s", handle.hex(), self._files.path)
+    async def _put_aside(self, handle: bytes, version: bytes | None) -> None:
+        """Try once. The visitor gets a new session anyway; what can not be renamed now is met again."""
+        try:
+            await self._hop(self._files.quarantine, handle, version)
+        except StoreUnavailable as exc:
+            logger.warning("session record %s can not be read, nor put aside: %s", handle.hex(), exc)
 
     async def _alone(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run under the record's lock. A hop tries it once; the waiting is done here, where it holds no thread."""
-        end = time.monotonic() + self._timeout
+        end = _loop().time() + self._timeout
         pause = 0.001
-        while (result := await self._hop(function, *arguments)) == BUSY:
-            if time.monotonic() + pause > end:
+        while (result := await self._hop(function, *arguments, end=end)) == BUSY:
+            if _loop().time() + pause > end:
                 raise StoreTimeout(f"the record was locked for more than {self._timeout} s")
             await asyncio.sleep(pause * (0.5 + random() / 2))  # noqa: S311 - jitter is no secret
             pause = min(2 * pause, LONGEST_PAUSE)
         return result
 
-    async def _hop(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run in a thread of the store's own, with a bound; a hop that was given up ends by itself, as a whole."""
-        if self._executor is None:
+    async def _hop(self, function: Callable[..., Any], *arguments: Any, end: float | None = None) -> Any:
+        """Run in a thread of the store's own, with a bound; a hop that was given up ends by itself, as a whole.
+
+        Args:
+            end: the deadline in the event loop's time; None: a hop of its own, with the whole timeout.
+        """
+        loop = _loop()
+        if self._executor is None or self._process != os.getpid():  # a fork leaves the threads behind
+            self._process = os.getpid()
             self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="sessions")
         try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError as exc:
-            raise RuntimeError("FilesystemStore needs asyncio; under trio use a CookieStore or a MemoryStore") from exc
-        try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout_at(loop.time() + self._timeout if end is None else end):
                 return await aiofiles.os.wrap(function)(*arguments, loop=loop, executor=self._executor)
         except TimeoutError as exc:
             raise StoreTimeout(f"the file system did not answer within {self._timeout} s") from exc
         except OSError as exc:
             full = exc.errno in _FULL
             kind = StoreFull if full else StoreUnavailable
-            raise kind(f"the file system says: {exc.strerror or type(exc).__name__}") from exc
+            raise kind(f"sessions in {self._files.path}: {exc.strerror or type(exc).__name__}") from exc
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError as exc:
+        raise NotSupported("FilesystemStore needs asyncio; under trio use a CookieStore or a MemoryStore") from exc

@@ -1,15 +1,15 @@
 """Records in the memory of one process."""
 
-import heapq
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 
 from .base import RecordStore, Stored
 
 __all__ = ["MemoryStore"]
 
-SWEPT_PER_WRITE = 4  # expired records that one write erases at most, so that none takes long
+SWEPT_PER_WRITE = 4  # records that one write looks at, so that in the long run a quarter of them are expired at most
 
 
 class MemoryStore(RecordStore):
@@ -25,8 +25,7 @@ class MemoryStore(RecordStore):
         super().__init__()
         self._clock = clock
         self._lock = threading.Lock()
-        self._records: dict[bytes, tuple[Stored, float]] = {}
-        self._deadlines: list[tuple[float, bytes]] = []  # a heap; a record that was prolonged is in it twice
+        self._records: OrderedDict[bytes, tuple[Stored, float]] = OrderedDict()  # first the one to look at next
 
     async def read(self, handle: bytes) -> Stored | None:
         with self._lock:
@@ -46,8 +45,9 @@ class MemoryStore(RecordStore):
             kept = self._kept(handle)
             if kept is None or kept.version != old:
                 return kept
-            self._keep(handle, Stored(new, data), self._records[handle][1] if expires_at is None else expires_at)
-            return self._kept(handle)
+            ours = Stored(new, data)
+            self._keep(handle, ours, self._records[handle][1] if expires_at is None else expires_at)
+            return ours
 
     async def touch(self, handle: bytes, version: bytes, expires_at: float) -> bool:
         with self._lock:
@@ -74,17 +74,14 @@ class MemoryStore(RecordStore):
         return stored if expires_at > self._clock() else None
 
     def _keep(self, handle: bytes, stored: Stored, expires_at: float) -> None:
-        known = self._records.get(handle)
         self._records[handle] = (stored, expires_at)
-        if known is None or known[1] != expires_at:
-            heapq.heappush(self._deadlines, (expires_at, handle))
         self._sweep()
 
     def _sweep(self) -> None:
         now = self._clock()
-        for _ in range(SWEPT_PER_WRITE):
-            if not self._deadlines or self._deadlines[0][0] > now:
-                return
-            expires_at, handle = heapq.heappop(self._deadlines)
-            if self._records.get(handle, (None, None))[1] == expires_at:
+        for _ in range(min(SWEPT_PER_WRITE, len(self._records))):
+            handle, (_, expires_at) = next(iter(self._records.items()))
+            if expires_at > now:
+                self._records.move_to_end(handle)
+            else:
                 del self._records[handle]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio.lowlevel
+
 from asgi_sessions import (
     CookieRefused,
     CookieStore,
@@ -50,6 +52,7 @@ class Counting(RecordStore):
         self.rounds += self.under_way == 0
         self.under_way += 1
         try:
+            await anyio.lowlevel.checkpoint()  # as if it took a while, so that those who wait together are seen to
             return await self.inner.read(handle)
         finally:
             self.under_way -= 1

@@ -507,3 +507,23 @@ async def test_a_cancelled_commit_leaves_no_lock_and_no_temporary_file(store: Fi
         assert kept.version == NEW
         assert await store.swap(HANDLE, NEW, OLD, KEPT.data) == KEPT
     assert leftovers(path) == []
+
+
+FORKED = """
+import asyncio, os, sys, warnings
+from asgi_sessions import FilesystemStore
+
+warnings.simplefilter("ignore")  # Python warns of every fork in a process that has threads
+store = FilesystemStore(sys.argv[1], timeout=2)
+handle = bytes(range(16))
+asyncio.run(store.read(handle))
+if os.fork() == 0:
+    print(asyncio.run(store.read(handle)) is not None, flush=True)
+else:
+    os.wait()
+"""
+
+
+async def test_a_store_that_was_used_before_a_fork_works_in_the_child(store: FilesystemStore, path: Path) -> None:
+    output, _ = await asyncio.to_thread(python(path, code=FORKED).communicate)
+    assert output == "True\n"

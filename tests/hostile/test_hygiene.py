@@ -1,0 +1,486 @@
+"""What a response tells, and what it must not tell anybody."""
+
+import asyncio
+import base64
+import contextlib
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from http.cookies import SimpleCookie
+from typing import Any
+
+import pytest
+
+from asgi_sessions import MemoryStore, Session, SessionConfig, SessionMiddleware, StoreUnavailable, get_sessions
+from asgi_sessions.exchange import Exchange
+from asgi_sessions.keyring import Keyring
+
+from ..browser import KEY, OTHER_KEY, Browser, Clock, Response, application
+from .case import live_cookie, opened
+from .corpus import CASES
+from .target import CALM, Target, answered, cookies
+
+DAY = 86400
+
+
+def attributes(line: str) -> list[str]:
+    """Those that tell one cookie from another, and what browsers may do with it."""
+    return [part for part in line.split("; ")[1:] if not part.startswith(("Max-Age=", "Expires="))]
+
+
+def max_age(line: str) -> int:
+    [morsel] = SimpleCookie(line).values()
+    return int(morsel["max-age"])
+
+
+async def respond_with(headers: list[tuple[bytes, bytes]], use: Callable[[Session], Any], **options: Any) -> Response:
+    """The response of an application that sends these headers after it used its session."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        use(scope["session"])
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    return await Browser(SessionMiddleware(app, KEY, **options)).get()
+
+
+def write(session: Session) -> None:
+    session["a"] = 1
+
+
+# -- for caches ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("use", [bool, write], ids=["read", "written"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([], [b"Cookie"]),
+        ([(b"vary", b"Accept-Encoding")], [b"Accept-Encoding, Cookie"]),
+        ([(b"Vary", b"Origin"), (b"vary", b"Accept")], [b"Origin, Cookie", b"Accept"]),
+        ([(b"vary", b"Accept, COOKIE")], [b"Accept, COOKIE"]),
+        ([(b"vary", b"*")], [b"*"]),
+        ([(b"Vary", b"Accept, *")], [b"Accept, *"]),
+    ],
+)
+async def test_vary_is_joined_to_what_the_application_said(
+    before: list[tuple[bytes, bytes]], after: list[bytes], use: Callable[[Session], Any]
+) -> None:
+    response = await respond_with(before, use)
+    assert [value for name, value in response.headers if name.lower() == b"vary"] == after
+
+
+async def test_vary_is_there_on_an_error_page_that_saw_the_session() -> None:
+    async def fail(scope: Any, receive: Any, send: Any) -> None:
+        write(scope["session"])
+        await send({"type": "http.response.start", "status": 500})
+        await send({"type": "http.response.body"})
+
+    response = await Browser(SessionMiddleware(fail, KEY)).get()
+    assert response.header("vary") == "Cookie"
+    assert response.set_cookies == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([], b'no-cache="Set-Cookie"'),
+        ([(b"Cache-Control", b"public, max-age=60")], b'no-cache="Set-Cookie", public, max-age=60'),
+        ([(b"cache-control", b"no-store")], b"no-store"),
+        ([(b"cache-control", b"private, max-age=60")], b"private, max-age=60"),
+    ],
+)
+async def test_cache_control_guards_a_cookie(before: list[tuple[bytes, bytes]], after: bytes) -> None:
+    response = await respond_with(before, write)
+    assert [value for name, value in response.headers if name.lower() == b"cache-control"] == [after]
+
+
+async def test_cache_control_stays_as_it_is_where_no_cookie_is_sent() -> None:
+    response = await respond_with([(b"cache-control", b"public, max-age=60")], bool)
+    assert response.header("cache-control") == "public, max-age=60"
+    assert (await respond_with([], bool)).header("cache-control") is None
+
+
+async def test_cache_control_guards_a_deletion_too(target: Target) -> None:
+    browser = target.browser()
+    await browser.get("/login")
+    assert (await browser.get("/logout")).header("cache-control") == 'no-cache="Set-Cookie"'
+
+
+# -- the cookie's attributes ---------------------------------------------------------------------------------------------
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"path": "/app", "domain": "example.com"},
+    {"same_site": "none", "partitioned": True},
+    {"same_site": None, "http_only": False, "https_only": True},
+    {"session_cookie": "__Host-id", "same_site": "strict"},
+    {"max_age": None},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+async def test_a_deletion_repeats_the_attributes_the_cookie_was_set_with(
+    target: Target, options: dict[str, Any]
+) -> None:
+    browser = Browser(target.application(**options))
+    [was_set] = (await browser.get("/login")).set_cookies
+    [deletion] = (await browser.get("/logout")).set_cookies
+    assert attributes(deletion) == attributes(was_set)
+    name = was_set.partition("=")[0]
+    assert deletion.startswith(f"{name}=; ")
+    assert "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT" in deletion
+
+
+async def test_a_deletion_repeats_the_attributes_that_this_session_chose(target: Target) -> None:
+    async def choose(session: Session) -> None:
+        session["a"] = 1
+        session.cookie_options = session.cookie_options.replace(path="/app", same_site="strict", domain="example.com")
+
+    async def end(session: Session) -> None:
+        session.invalidate()
+
+    store: Any = target.counting or target.store
+    browser = Browser(application({"/": choose, "/end": end}, store=store, clock=target.clock))
+    [was_set] = (await browser.get()).set_cookies
+    [deletion] = (await browser.get("/end")).set_cookies
+    assert attributes(deletion) == attributes(was_set)
+
+
+async def test_a_moved_cookie_is_expired_under_its_former_path_however_often_the_session_is_saved(
+    target: Target,
+) -> None:
+    """Otherwise the former cookie would go on living in the browser, for a cookie session even after a logout."""
+
+    async def start(session: Session) -> None:
+        session["a"] = 1
+
+    async def move(session: Session) -> None:
+        session.cookie_options = session.cookie_options.replace(path="/app")
+        await session.save()
+        session["a"] = 2
+
+    async def move_and_end(session: Session) -> None:
+        await move(session)
+        await session.save()
+        session.invalidate()
+
+    store: Any = target.counting or target.store
+    routes = {"/": start, "/move": move, "/end": move_and_end}
+    for path in ("/move", "/end"):
+        browser = Browser(application(routes, store=store, clock=target.clock))
+        await browser.get()
+        lines = (await browser.get(path)).set_cookies
+        assert "session=; Path=/; Max-Age=0" in " | ".join(lines)
+        assert len({tuple(attributes(line)) for line in lines}) == len(lines)
+
+
+@pytest.mark.parametrize(
+    ("remember", "absolute_timeout", "expected"),
+    [
+        (10 * DAY, None, 10 * DAY),
+        (10**9, None, 400 * DAY),
+        (10 * DAY, 5 * DAY, 5 * DAY),
+        (10**9, 500 * DAY, 400 * DAY),
+        (10**9, 3600.5, 3600),
+    ],
+)
+async def test_max_age_stays_within_the_absolute_deadline_and_400_days(
+    target: Target, remember: int, absolute_timeout: float | None, expected: int
+) -> None:
+    async def keep(session: Session) -> None:
+        session["a"] = 1
+        session.remember(remember)
+
+    async def touch(session: Session) -> None:
+        session["a"] += 1
+        session.remember(remember + 1)
+
+    store: Any = target.counting or target.store
+    app = application({"/": keep, "/more": touch}, store=store, clock=target.clock, absolute_timeout=absolute_timeout)
+    browser = Browser(app)
+    [line] = (await browser.get()).set_cookies
+    assert max_age(line) == expected
+    if absolute_timeout is None:
+        return
+    target.clock.now += 1000
+    [line] = (await browser.get("/more")).set_cookies
+    assert max_age(line) == min(int(absolute_timeout) - 1000, 400 * DAY)
+
+
+async def test_there_is_one_set_cookie_per_name(target: Target) -> None:
+    async def busy(scope: Any) -> None:
+        sessions = get_sessions(scope)
+        for _ in range(3):
+            session, other = await sessions.get(), await sessions.get("other")
+            session["n"] = other["n"] = session.get("n", 0) + 1
+            await sessions.save()
+            session.regenerate()
+            await session.save()
+            other.invalidate()
+            other["again"] = 1
+        session.remember(60)
+
+    store: Any = target.counting or target.store
+    browser = Browser(application(busy, store=store, sessions=[SessionConfig("other")], clock=target.clock))
+    for _ in range(2):
+        names = [line.partition("=")[0] for line in (await browser.get()).set_cookies]
+        assert sorted(names) == ["other", "session"]
+
+
+# -- a cookie means that something was committed -------------------------------------------------------------------------
+
+
+class Broken(MemoryStore):
+    """Keeps what it has, until it is told to fail."""
+
+    failing = False
+
+    def _fail(self) -> None:
+        if self.failing:
+            raise StoreUnavailable("on fire")
+
+    async def create(self, *arguments: Any) -> bool:
+        self._fail()
+        return await super().create(*arguments)
+
+    async def swap(self, *arguments: Any) -> Any:
+        self._fail()
+        return await super().swap(*arguments)
+
+    async def touch(self, *arguments: Any) -> bool:
+        self._fail()
+        return await super().touch(*arguments)
+
+    async def delete(self, *arguments: Any) -> Any:
+        self._fail()
+        return await super().delete(*arguments)
+
+
+async def regenerate(session: Session) -> None:
+    session.regenerate()
+
+
+async def add(session: Session) -> None:
+    session["n"] = session.get("n", 0) + 1
+
+
+async def end(session: Session) -> None:
+    session.invalidate()
+
+
+@pytest.mark.parametrize("path", ["/add", "/regenerate", "/end", "/renew"])
+async def test_a_commit_that_failed_sends_no_cookie(path: str, clock: Clock) -> None:
+    store = Broken(clock=clock)
+    routes = {"/add": add, "/regenerate": regenerate, "/end": end, "/renew": lambda_read}
+    browser = Browser(application(routes, store=store, clock=clock))
+    if path != "/add":
+        await browser.get("/add")
+    clock.now += 7 * DAY
+    store.failing = True
+    response = await browser.get(path)
+    assert response.status == 503
+    assert response.set_cookies == []
+    assert response.header("retry-after") == "5"
+
+
+async def lambda_read(session: Session) -> None:
+    bool(session)
+
+
+async def test_a_commit_that_was_superseded_sends_no_cookie(server_target: Target) -> None:
+    """A request that is slower than a logout sends nothing that would clobber what the browser has now."""
+    loaded, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(session: Session) -> None:
+        session["late"] = 1
+        loaded.set()
+        await go_on.wait()
+
+    store: Any = server_target.counting
+    app = application({"/add": add, "/slow": slow, "/end": end}, store=store, clock=server_target.clock)
+    browser = Browser(app)
+    await browser.get("/add")
+    slower = asyncio.create_task(Browser(app, jar=dict(browser.jar)).get("/slow"))
+    await loaded.wait()
+    await browser.get("/end")
+    go_on.set()
+    response = await slower
+    assert (response.status, response.set_cookies) == (200, [])
+
+
+# -- the client learns nothing -------------------------------------------------------------------------------------------
+
+
+async def test_the_response_is_the_same_for_every_reason(target: Target) -> None:
+    """``session.error`` tells the application; status, headers and body are equal to the byte."""
+    fast = [case for case in CASES if target.kind in case.kinds and not case.name.startswith(("file:", "redis:"))]
+    reasons: set[str] = set()
+    for case in fast[::3]:
+        headers = await case.send(target)
+        assert await answered(target, headers, target.json_app if case.json else None) == CALM
+        reasons.add(type(target.errors[-1]).__name__)
+        if target.server_side:
+            await _forget(target)
+    assert reasons >= {"NoneType", "Malformed", "BadSignature", "Expired", "Duplicate"}
+    assert not target.server_side or reasons >= {"Unknown"}
+
+
+async def _forget(target: Target) -> None:
+    from .target import HANDLE
+
+    store: Any = target.store
+    await store.delete(HANDLE)
+
+
+# -- nobody reads a secret in a log --------------------------------------------------------------------------------------
+
+
+class Leaks(logging.Handler):
+    """Everything that was logged, with the tracebacks, local variables of each frame included."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.getMessage()} {record.args!r} {record.__dict__!r}")
+        if record.exc_info and record.exc_info[1]:
+            self.lines.append(shown(record.exc_info[1]))
+
+
+def shown(exc: BaseException) -> str:
+    """As crash reporters show it, with the local variables of each frame: all but ours are the application's affair."""
+    report = traceback.TracebackException.from_exception(exc, capture_locals=True)
+    for part in parts_of(report):
+        for frame in part.stack:
+            if "asgi_sessions" not in (frame.filename or "") or "/tests/" in frame.filename:
+                frame.locals = None
+    return "".join(report.format()) + repr(exc)
+
+
+def parts_of(report: traceback.TracebackException) -> list[traceback.TracebackException]:
+    found = [report]
+    for one in (report.__cause__, report.__context__, *(report.exceptions or ())):
+        found += parts_of(one) if one is not None else []
+    return found
+
+
+def spellings(secret: bytes) -> list[str]:
+    raw = repr(secret)[2:-1]
+    return [raw, secret.hex(), base64.urlsafe_b64encode(secret).decode().rstrip("="), base64.b64encode(secret).decode()]
+
+
+async def scenario(target: Target, fail: Callable[[], Awaitable[None]]) -> list[str]:
+    """A life in the browser, with everything in it that can be logged; returns the cookies that were seen."""
+    seen: list[str] = []
+
+    async def keep(session: Session) -> None:
+        session["card"] = "4111"
+        repr(session)
+        logging.getLogger("application").debug("%r %r", session.handle, session.error)
+
+    async def crash(session: Session) -> None:
+        session["n"] = 1
+        await session.save()
+        session["n"] = object()
+        await session.save()
+
+    async def late(session: Session) -> None:
+        session["n"] = "x" * 5000
+        session.regenerate()
+
+    store: Any = target.counting or target.store
+    routes = {"/": keep, "/login": login_as_ann, "/regenerate": regenerate, "/end": end, "/crash": crash, "/late": late}
+    app = application(routes, store=store, encrypt=target.kind == "encrypted", clock=target.clock)
+    for paths in (["/", "/login", "/crash", "/late", "/regenerate"], ["/", "/login", "/"]):
+        browser = Browser(app)
+        for path in paths:
+            with contextlib.suppress(Exception):
+                await browser.get(path)
+            seen.append(browser.jar["session"])
+    await Browser(app).get("/", headers=cookies(*seen[-1:], *seen[:1]))  # Duplicate
+    for cookie in seen:  # Superseded, Unknown, and whatever else it is by now
+        await Browser(app).get("/", headers=cookies(cookie))
+        await Browser(app).get("/", headers=cookies(cookie, "garbage"))
+        await Browser(app).get("/", headers=cookies(cookie[:-4] + "AAAA"))
+    await fail()
+    for path in ("/", "/login", "/end", "/regenerate"):
+        with contextlib.suppress(Exception):
+            await Browser(app, jar={"session": seen[-1]}).get(path)
+    return seen
+
+
+async def login_as_ann(session: Session) -> None:
+    session.owner = "ann"
+
+
+async def test_no_secret_is_in_a_log_a_repr_or_a_traceback(
+    target: Target, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    asyncio.get_running_loop().set_debug(True)  # asyncio then logs slow callbacks with their arguments
+    leaks = Leaks()
+    root = logging.getLogger()
+    root.addHandler(leaks)
+
+    async def fail() -> None:
+        if target.counting is not None:
+            target.counting.inner = Failing()
+
+    try:
+        seen = await scenario(target, fail)
+    finally:
+        root.removeHandler(leaks)
+        asyncio.get_running_loop().set_debug(False)
+    assert leaks.lines
+    text = "\n".join([*leaks.lines, caplog.text])
+    if target.server_side:
+        assert "on fire" in text, "the failing store was blamed"
+    for cookie in seen:
+        token = opened(target, cookie.encode())
+        secrets = [*spellings(token[16:]), *spellings(token)] if target.server_side else spellings(token)
+        for spelling in (cookie, *secrets, KEY):
+            assert spelling not in text
+
+
+class Failing(Broken):
+    async def read(self, handle: bytes) -> Any:
+        raise OSError("on fire")
+
+
+async def test_nothing_of_ours_shows_a_secret_in_its_repr(target: Target) -> None:
+    """What a debugger, a crash reporter or a careless ``logger.debug`` would print."""
+    cookie = await live_cookie(target)
+    kept: list[Any] = []
+
+    async def keep(scope: Any) -> None:
+        session = scope["session"]
+        session["n"] = 1
+        exchange: Exchange = session._exchange
+        plan = exchange.prepare(session)
+        kept.extend([session, exchange, plan, session._loaded, session._policy, scope["sessions"], exchange.settings])
+
+    store: Any = target.counting or target.store
+    app = application(keep, store=store, encrypt=target.kind == "encrypted", clock=target.clock)
+    await Browser(app).get(headers=cookies(cookie))
+    make = target.keyring.encrypter if target.kind == "encrypted" else target.keyring.signer
+    kept += [app, app._configuration, make("session"), make("session").unseal(cookie, target.clock.now), target.store]
+    text = "\n".join(map(repr, kept))
+    assert "Loaded" in text
+    token = opened(target, cookie)
+    secrets = [*spellings(token[16:]), *spellings(token)] if target.server_side else spellings(token)
+    for spelling in (cookie.decode(), *secrets, KEY):
+        assert spelling not in text
+
+
+@pytest.mark.parametrize(
+    ("key", "fallback"), [("short", ()), (KEY, [KEY]), (KEY, ["short"]), (b"\xff" * 40, ()), ("changeme" * 5, ())]
+)
+def test_a_refused_key_is_not_quoted(key: Any, fallback: Any) -> None:
+    with pytest.raises(ValueError, match="key") as caught:
+        Keyring(key, fallback)
+    text = str(caught.value) + repr(caught.value)
+    assert str(key) not in text
+    assert all(str(one) not in text for one in fallback)
+    assert OTHER_KEY not in text
