@@ -78,6 +78,8 @@ class Configuration:
         self.default = self._bind(default)
         self.bindings = {default.name: self.default}
         self._adopted: dict[str, Binding] = {}
+        if not isinstance(further, Iterable):
+            raise TypeError(f"sessions={further!r}: write a list of SessionConfig objects")
         for config in further:
             self._add(config)
 
@@ -115,7 +117,9 @@ class Configuration:
 
     def _add(self, config: SessionConfig) -> None:
         if not isinstance(config, SessionConfig):
-            raise TypeError(f"sessions={config!r}: must be SessionConfig objects")
+            raise TypeError(f"sessions: {config!r} must be a SessionConfig; write [SessionConfig('cart'), ...]")
+        if not isinstance(config.name, str) or not config.name:
+            raise TypeError(f"sessions: the name {config.name!r} must be a str such as 'cart'")
         if config.name in self.bindings:
             raise ValueError(f"sessions: two of the name {config.name!r}; names must differ")
         binding = self._bind(_fill(config, self.defaults))
@@ -131,17 +135,20 @@ class Configuration:
                 )
 
     def _bind(self, config: SessionConfig) -> Binding:
-        cookie_name = config.cookie_name or config.name
+        cookie_name = config.name if config.cookie_name is None else config.cookie_name
+        for option in ("encrypt", "rolling"):
+            if not isinstance(value := getattr(config, option), bool):
+                raise TypeError(f"session {config.name!r}: {option}={value!r}: write True or False")
         options = CookieOptions(**{field.name: getattr(config, field.name) for field in fields(CookieOptions)})
         lifetime = Lifetime(**{field.name: getattr(config, field.name) for field in fields(Lifetime) if field.init})
         writer = CookieWriter(cookie_name, options)
         store, serializer = config.store, config.serializer
         if not isinstance(store, CookieStore | RecordStore):
-            raise TypeError(f"session {config.name!r}: store={store!r} must be a CookieStore or a RecordStore")
+            raise TypeError(f"session {config.name!r}: store={store!r} must be a store, such as MemoryStore()")
         if not isinstance(serializer, Serializer):
-            raise TypeError(f"session {config.name!r}: serializer={serializer!r} must be a Serializer")
+            raise TypeError(f"session {config.name!r}: serializer={serializer!r} must be one, such as JSONSerializer()")
         server_side = isinstance(store, RecordStore)
-        keyring, encrypt = self.keyring, bool(config.encrypt)
+        keyring, encrypt = self.keyring, config.encrypt is True
         return Binding(
             name=config.name,
             cookie_name=cookie_name,

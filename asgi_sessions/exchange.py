@@ -27,7 +27,7 @@ from .exceptions import (
     Superseded,
 )
 from .keyring import Unsealed
-from .plans import Plan, prepare
+from .plans import Plan, Scope, prepare
 from .session import Loaded, Session
 from .stores.base import Found, RecordStore
 from .stores.cookie import CookieStore
@@ -64,7 +64,7 @@ class Exchange:
     Attributes:
         accessed: whether the application used any of the sessions.
         started: whether the response headers are gone.
-        set_cookies: by cookie name, the values of Set-Cookie that committed sessions wait to have sent.
+        set_cookies: by cookie name, then by path and domain: the values of Set-Cookie that wait to be sent.
     """
 
     __slots__ = ("accessed", "headers", "now", "secure", "set_cookies", "settings", "started")
@@ -76,7 +76,7 @@ class Exchange:
         self.now = settings.clock
         self.accessed = False
         self.started = False
-        self.set_cookies: dict[str, tuple[bytes, ...]] = {}
+        self.set_cookies: dict[str, dict[Scope, bytes]] = {}
 
     # -- loading ----------------------------------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class Exchange:
         plan.done = True
         plan.session._committed(plan.after, plan.values, plan.edits)
         if plan.cookies and not self.started:
-            self.set_cookies[plan.binding.cookie_name] = plan.cookies
+            self.set_cookies.setdefault(plan.binding.cookie_name, {}).update(plan.cookies)
             self._check_secure(plan)
 
     async def _execute(self, plan: Plan) -> None:
@@ -274,7 +274,7 @@ class Exchange:
         return SessionSuperseded(f"session {plan.binding.name!r} ({handle}) ended or was regenerated meanwhile; {what}")
 
     def _check_secure(self, plan: Plan) -> None:
-        if self.settings.warned or self.secure or b"; Secure" in plan.cookies[-1]:
+        if self.settings.warned or self.secure or b"; Secure" in [*plan.cookies.values()][-1]:
             return
         if any(name == b"x-forwarded-proto" and value.strip() == b"https" for name, value in self.headers):
             self.settings.warned = True
@@ -303,7 +303,7 @@ def _late(plan: Plan) -> Plan | None:
     Raises:
         ResponseStarted: nothing of it.
     """
-    plan.cookies = ()
+    plan.cookies = {}
     if not plan.writes:
         return None
     regenerated = plan.change is not None and plan.change.secret_hash

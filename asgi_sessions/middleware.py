@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -91,8 +92,12 @@ class SessionMiddleware:
             raise ValueError(f"on_store_error={on_store_error!r}: write 'respond' or 'raise'")
         if not callable(autoload) and not isinstance(autoload, bool):
             raise TypeError(f"autoload={autoload!r}: write True, False, or a function of the scope")
-        if not commit_timeout > 0:
-            raise ValueError(f"commit_timeout={commit_timeout!r}: must be more than 0 seconds")
+        if inspect.iscoroutinefunction(autoload):
+            raise TypeError(f"autoload={autoload!r}: must not be async; write a plain function of the scope")
+        if not callable(clock) or inspect.iscoroutinefunction(clock):
+            raise TypeError(f"clock={clock!r}: write a function that returns POSIX seconds, such as time.time")
+        if isinstance(commit_timeout, bool) or not isinstance(commit_timeout, int | float) or not commit_timeout > 0:
+            raise ValueError(f"commit_timeout={commit_timeout!r}: must be a number of seconds, more than 0")
         own = defaults(
             name="session",
             store=store,
@@ -272,7 +277,7 @@ class Responder:
         if exchange.accessed:
             add_vary(headers)
         if exchange.set_cookies:
-            headers += [(b"set-cookie", value) for values in exchange.set_cookies.values() for value in values]
+            headers += [(b"set-cookie", value) for scopes in exchange.set_cookies.values() for value in scopes.values()]
             add_cache_control(headers)
         return {**message, "headers": headers}
 

@@ -20,6 +20,8 @@ from .session import Loaded, Session, effective_options
 
 __all__ = ["Plan", "prepare"]
 
+Scope = tuple[str, str | None]
+
 LARGEST_NAMED = 3  # keys in the message of CookieTooLarge
 
 
@@ -36,7 +38,7 @@ class Plan:
         created: the encoded record to create.
         version: of the commit.
         expires_at: the record's new deadline; None: it stays.
-        cookies: values of Set-Cookie to send once it is done.
+        cookies: values of Set-Cookie to send once it is done, by path and domain: each is a cookie of its own.
         release: give the exclusive section's lease back with the commit.
         lost: something of it can not be done any more.
         done: it took place.
@@ -53,7 +55,7 @@ class Plan:
     created: bytes | None = None
     version: bytes = b""
     expires_at: float | None = None
-    cookies: tuple[bytes, ...] = ()
+    cookies: dict[Scope, bytes] = field(default_factory=dict, repr=False)
     release: bool = False
     lost: bool = False
     done: bool = False
@@ -119,8 +121,8 @@ def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Pla
     if doomed is None and not session._discarded:
         return None
     options = effective_options(binding, doomed.record.cookie) if doomed else binding.options
-    expired = _writer(binding, options).expire(secure=secure)
-    return Plan(session=session, binding=binding, values=values, doomed=doomed, cookies=(expired,))
+    expired = {(options.path, options.domain): _writer(binding, options).expire(secure=secure)}
+    return Plan(session=session, binding=binding, values=values, doomed=doomed, cookies=expired)
 
 
 def _plan_cookie(plan: Plan, now: int) -> bytes:
@@ -176,17 +178,18 @@ def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) 
     plan.expires_at = expires_at
     writer = _writer(binding, plan.session.cookie_options)
     max_age = lifetime.cookie_max_age(expires_at=expires_at, now=now)
-    plan.cookies = (*_moved(plan, writer, secure), writer.set(value, max_age=max_age, secure=secure))
+    plan.cookies = _moved(plan, writer, secure)
+    plan.cookies[writer.options.path, writer.options.domain] = writer.set(value, max_age=max_age, secure=secure)
 
 
-def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> tuple[bytes, ...]:
+def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[Scope, bytes]:
     """A cookie of another path or domain is another cookie: expire the former one."""
     if plan.before is None or plan.session._cookie is UNSET:
-        return ()
+        return {}
     former = effective_options(plan.binding, plan.before.record.cookie)
     if (former.path, former.domain) == (writer.options.path, writer.options.domain):
-        return ()
-    return (_writer(plan.binding, former).expire(secure=secure),)
+        return {}
+    return {(former.path, former.domain): _writer(plan.binding, former).expire(secure=secure)}
 
 
 def _writer(binding: Binding, options: CookieOptions) -> CookieWriter:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from typing import Any
 
+import anyio
+
 from asgi_sessions import Session, SessionMiddleware
 
 KEY = "j8Q2vN0xY7cT4mB1sL6fH9aW3pD5kR0e"
@@ -60,7 +62,13 @@ class Browser:
         """
         sent: list[Message] = []
 
+        received = False
+
         async def receive() -> Message:
+            nonlocal received
+            if received:
+                await anyio.sleep_forever()
+            received = True
             return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(message: Message) -> None:
@@ -105,7 +113,7 @@ def response_of(sent: list[Message]) -> Response:
     starts = [message for message in sent if message["type"] == "http.response.start"]
     assert len(starts) == 1, sent
     body = b"".join(m.get("body", b"") for m in sent if m["type"] == "http.response.body")
-    return Response(starts[0]["status"], list(starts[0]["headers"]), body)
+    return Response(starts[0]["status"], list(starts[0].get("headers", ())), body)
 
 
 async def respond(send: Any, result: Any = None, status: int = 200) -> None:
