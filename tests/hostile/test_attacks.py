@@ -210,9 +210,7 @@ async def test_cookie_tossing_under_a_prefix_is_never_decided(target: Target, na
         assert isinstance(target.errors[-1], Duplicate)
 
 
-async def test_cookie_tossing_is_reported_with_a_likely_cause(
-    target: Target, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_cookie_tossing_is_reported_with_a_likely_cause(target: Target, caplog: pytest.LogCaptureFixture) -> None:
     await target.browser().get(headers=cookies(await live_cookie(target), await live_cookie(target)))
     [record] = [record for record in caplog.records if record.levelname == "WARNING"]
     assert "a changed path or domain of the cookie is a likely cause" in record.getMessage()
@@ -443,5 +441,3 @@ async def test_foreign_redis_key_is_left_alone(server_target: Target) -> None:
         assert (await browser.get("/")).json() == {"user": "ann"}
         await browser.get("/logout")
         assert client.lrange(key, 0, -1) == [b"mine"]
-
-

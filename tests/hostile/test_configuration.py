@@ -122,7 +122,22 @@ def test_a_key_of_fewer_than_32_characters_is_accepted_with_one_warning(caplog: 
 
 # -- cookies -------------------------------------------------------------------------------------------------------------
 
-NAMES = ["", " ", "a b", "a;b", "a=b", "a,b", 'a"b', "a\\b", "a/b", "a\r\nSet-Cookie: b", "a\x00", "a\x7f", "ä", "x" * 257]
+NAMES = [
+    "",
+    " ",
+    "a b",
+    "a;b",
+    "a=b",
+    "a,b",
+    'a"b',
+    "a\\b",
+    "a/b",
+    "a\r\nSet-Cookie: b",
+    "a\x00",
+    "a\x7f",
+    "ä",
+    "x" * 257,
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -255,7 +270,9 @@ def test_a_contradiction_between_a_session_and_the_middleware_is_refused() -> No
     [
         {"max_age": 0},
         {"max_age": -1},
-        {"absolute_timeout": 8 * 3600},  # shorter than max_age: the cookie then ends with it, as whoever writes it wants
+        {
+            "absolute_timeout": 8 * 3600
+        },  # shorter than max_age: the cookie then ends with it, as whoever writes it wants
         {"max_age": None, "absolute_timeout": 3600},
         {"refresh_interval": 0},
         {"refresh_interval": 3600, "rolling": False, "max_age": 60},

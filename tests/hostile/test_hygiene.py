@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from asgi_sessions import MemoryStore, Session, SessionConfig, SessionMiddleware, StoreUnavailable, get_sessions
+from asgi_sessions import (
+    Malformed,
+    MemoryStore,
+    Session,
+    SessionConfig,
+    SessionMiddleware,
+    StoreUnavailable,
+    get_sessions,
+)
 from asgi_sessions.exchange import Exchange
 from asgi_sessions.keyring import Keyring
 
@@ -324,6 +332,19 @@ async def test_the_response_is_the_same_for_every_reason(target: Target) -> None
             await _forget(target)
     assert reasons >= {"NoneType", "Malformed", "BadSignature", "Expired", "Duplicate"}
     assert not target.server_side or reasons >= {"Unknown"}
+
+
+async def test_the_reason_is_known_even_if_nothing_else_was_asked_before(target: Target) -> None:
+    """A cookie session is unsealed at its first access; asking for the reason is one."""
+    reasons: list[Any] = []
+
+    async def ask(scope: Any) -> None:
+        reasons.append(scope["session"].error)
+
+    store: Any = target.counting or target.store
+    response = await Browser(application(ask, store=store)).get(headers=cookies("garbage"))
+    assert [type(reason) for reason in reasons] == [Malformed]
+    assert response.header("vary") == "Cookie"
 
 
 async def _forget(target: Target) -> None:

@@ -55,7 +55,9 @@ def _resealed(later: float) -> Callable[[Target, bytes], str]:
     return alter
 
 
-def _case(case: tuple[str, Callable[[Target], Awaitable[Headers]]], error: type, encrypted: type, **more: object) -> Case:
+def _case(
+    case: tuple[str, Callable[[Target], Awaitable[Headers]]], error: type, encrypted: type, **more: object
+) -> Case:
     name, send = case
     return Case(name=name, send=send, error=error, encrypted=encrypted, **{"reads": False, **more})  # type: ignore[arg-type]  # from the table below
 
@@ -66,13 +68,19 @@ FORGED = [
     _case(altered("a token that lost its beginning", lambda _, c: c[4:]), BadSignature, BadSignature),
     _case(altered("a token with four characters more", lambda _, c: c + b"AAAA"), Malformed, BadSignature),
     _case(altered("a token with four characters before it", lambda _, c: b"AAAA" + c), BadSignature, BadSignature),
-    _case(altered("a token with its first character changed", lambda _, c: changed_at(c, 0)), BadSignature, BadSignature),
-    _case(altered("a token with its tenth character changed", lambda _, c: changed_at(c, 9)), BadSignature, BadSignature),
+    _case(
+        altered("a token with its first character changed", lambda _, c: changed_at(c, 0)), BadSignature, BadSignature
+    ),
+    _case(
+        altered("a token with its tenth character changed", lambda _, c: changed_at(c, 9)), BadSignature, BadSignature
+    ),
     _case(altered("a signature with a character changed", lambda _, c: changed_at(c, -9)), BadSignature, BadSignature),
     _case(altered("sixteen characters of a token", lambda _, c: c.replace(b".", b"")[:16]), Malformed, Malformed),
     _case(altered("a token twice", lambda _, c: c + b"." + c), Malformed, Malformed),
     _case(altered("a token as hexadecimal digits, twice", lambda _, c: c.hex() * 2), Malformed, BadSignature),
-    _case(altered("a token encoded once more", lambda _, c: encoded(c + b"-" * (-len(c) % 3))), Malformed, BadSignature),
+    _case(
+        altered("a token encoded once more", lambda _, c: encoded(c + b"-" * (-len(c) % 3))), Malformed, BadSignature
+    ),
     _case(altered("a token under another key", lambda t, c: _other(t, c, key=OTHER_KEY)), BadSignature, BadSignature),
     _case(
         altered("a token under the key with a newline", lambda t, c: _other(t, c, key=KEY + "\n")),
@@ -116,7 +124,9 @@ FORGED = [
         kinds=NOT_ENCRYPTED,
     ),
     _case(
-        altered("a token whose parts changed places", lambda _, c: b".".join([_parts(c)[1], _parts(c)[0], _parts(c)[2]])),
+        altered(
+            "a token whose parts changed places", lambda _, c: b".".join([_parts(c)[1], _parts(c)[0], _parts(c)[2]])
+        ),
         Malformed,
         Malformed,
         kinds=NOT_ENCRYPTED,
@@ -200,7 +210,6 @@ async def _long_after(target: Target) -> Headers:
 async def _mine_and_yours(target: Target) -> Headers:
     mine, yours = opened(target, await live_cookie(target)), opened(target, await live_cookie(target))
     return cookies(target.seal(yours[:16] + mine[16:]))
-
 
 
 SIZES = (1, 15, 16, 17, 32, 47, 49, 64, 2000)

@@ -1,7 +1,7 @@
 """Other packages that use ``request.session`` go on working, each tried for real."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
@@ -9,7 +9,7 @@ import pytest
 from authlib.integrations.starlette_client import OAuth, OAuthError
 from sqladmin import Admin, ModelView
 from sqladmin.authentication import AuthenticationBackend
-from sqlalchemy import Column, Integer, create_engine
+from sqlalchemy import Column, Engine, Integer, create_engine
 from sqlalchemy.orm import declarative_base
 from sqlalchemy.pool import StaticPool
 from starlette.applications import Starlette
@@ -27,8 +27,8 @@ from tests.browser import KEY, OTHER_KEY
 STORES = pytest.mark.parametrize("store", [CookieStore, MemoryStore])
 
 
-def sessions(store: Store | None = None, **options: Any) -> Middleware:
-    return Middleware(SessionMiddleware, secret_key=KEY, store=store, **options)
+def sessions(store: Store) -> Middleware:
+    return Middleware(SessionMiddleware, secret_key=KEY, store=store)
 
 
 # -- starlette-flash ---------------------------------------------------------------------------------------------------
@@ -179,10 +179,15 @@ class Login(AuthenticationBackend):
         return "admin" in request.session
 
 
-def admin_app(backend: Login, store: Store, **options: Any) -> TestClient:
+@pytest.fixture
+def engine() -> Iterator[Engine]:
     engine = create_engine("sqlite://", connect_args={"check_same_thread": False}, poolclass=StaticPool)
     Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
 
+
+def admin_app(engine: Engine, backend: Login, store: Store) -> TestClient:
     async def home(request: Request) -> Response:
         return JSONResponse(request.session)
 
@@ -190,7 +195,7 @@ def admin_app(backend: Login, store: Store, **options: Any) -> TestClient:
         request.session["visited"] = True
         return Response()
 
-    app = Starlette(routes=[Route("/", home), Route("/visit", visit)], middleware=[sessions(store, **options)])
+    app = Starlette(routes=[Route("/", home), Route("/visit", visit)], middleware=[sessions(store)])
     Admin(app, engine, authentication_backend=backend).add_view(ItemAdmin)
     return TestClient(app)
 
@@ -209,9 +214,11 @@ def with_our_middleware(backend: Login) -> Login:
 
 @STORES
 @pytest.mark.parametrize("prepare", [without_middleware, with_our_middleware])
-def test_sqladmin_logs_in_and_out_on_our_session(store: type[Store], prepare: Callable[[Login], Login]) -> None:
+def test_sqladmin_logs_in_and_out_on_our_session(
+    engine: Engine, store: type[Store], prepare: Callable[[Login], Login]
+) -> None:
     backend = prepare(Login(OTHER_KEY))
-    browser = admin_app(backend, store())
+    browser = admin_app(engine, backend, store())
     assert browser.get("/admin/item/list").url.path == "/admin/login"
     assert browser.post("/admin/login", data={"username": "a", "password": "wrong"}).status_code == 400
     assert browser.post("/admin/login", data={"username": "a", "password": "right"}).url.path == "/admin/"
@@ -221,26 +228,26 @@ def test_sqladmin_logs_in_and_out_on_our_session(store: type[Store], prepare: Ca
     assert backend.given == {Session}
 
 
-def test_sqladmin_shares_the_applications_session_when_it_brings_no_middleware() -> None:
-    browser = admin_app(without_middleware(Login(OTHER_KEY)), MemoryStore())
+def test_sqladmin_shares_the_applications_session_when_it_brings_no_middleware(engine: Engine) -> None:
+    browser = admin_app(engine, without_middleware(Login(OTHER_KEY)), MemoryStore())
     browser.get("/visit")
     browser.post("/admin/login", data={"username": "a", "password": "right"})
     assert browser.get("/").json() == {"visited": True, "admin": "a"}
 
 
-def test_sqladmin_with_a_middleware_of_its_own_keeps_its_session_apart() -> None:
-    browser = admin_app(with_our_middleware(Login(OTHER_KEY)), MemoryStore())
+def test_sqladmin_with_a_middleware_of_its_own_keeps_its_session_apart(engine: Engine) -> None:
+    browser = admin_app(engine, with_our_middleware(Login(OTHER_KEY)), MemoryStore())
     browser.get("/visit")
     browser.post("/admin/login", data={"username": "a", "password": "right"})
     assert browser.get("/").json() == {"visited": True}
     assert browser.get("/admin/").status_code == 200
 
 
-def test_sqladmin_as_it_comes_installs_starlettes_middleware_beside_ours() -> None:
+def test_sqladmin_as_it_comes_installs_starlettes_middleware_beside_ours(engine: Engine) -> None:
     """Its session is not ours, so the two need different cookie names."""
     backend = Login(OTHER_KEY, session_cookie="admin")
     assert [middleware.cls for middleware in backend.middlewares] == [StarlettesOwn]
-    browser = admin_app(backend, MemoryStore())
+    browser = admin_app(engine, backend, MemoryStore())
     browser.get("/visit")
     browser.post("/admin/login", data={"username": "a", "password": "right"})
     assert browser.get("/admin/item/list").url.path == "/admin/item/list"
