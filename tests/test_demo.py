@@ -7,38 +7,94 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
 START = [sys.executable, "-m", "asgi_sessions", "demo", "--port", "0", "--data"]
+PATIENCE = 30.0  # seconds that a start or an end may take
+MONTH = 30 * 24 * 3600  # seconds
+EMPTY = {"Apple": 0, "Bread": 0, "Coffee": 0}
+
+
+@dataclass
+class Demo:
+    process: subprocess.Popen[str]
+    address: str
+
+    def browser(self, **cookies: str) -> httpx.Client:
+        return httpx.Client(base_url=self.address, cookies=cookies)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit code; it has nothing more to say."""
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=PATIENCE)
+        assert output == ""
+        return self.process.returncode
 
 
 @contextlib.contextmanager
-def demo(data: Path) -> Iterator[str]:
-    """The address of a running demo."""
-    process = subprocess.Popen([*START, str(data)], stdout=subprocess.PIPE, text=True)
+def demo(data: Path, *arguments: str) -> Iterator[Demo]:
+    """A running demo, with its address as it was printed."""
+    command = [*START, str(data), *arguments]
+    # Not a pipe of its own for stderr: what goes there would stand before or after the line with the address.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
+    watchdog = threading.Timer(PATIENCE, process.terminate)
+    watchdog.start()
     try:
         line = process.stdout.readline()
-        found = re.fullmatch(r"Open (http://127\.0\.0\.1:\d+)/ in your browser \(Ctrl\+C stops the demo\)\n", line)
-        assert found, line
-        yield found[1]
+        found = re.fullmatch(r"Open (http://\S+:\d+)/ in your browser \(Ctrl\+C stops the demo\)\n", line)
+        assert found, line + process.stdout.read()
+        watchdog.cancel()
+        running = Demo(process, found[1])
+        yield running
+        if process.poll() is None:
+            assert running.end() == 0
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        watchdog.cancel()
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+
+
+def refused(data: Path, *arguments: str) -> str:
+    """What a demo says that does not start."""
+    done = subprocess.run(
+        [*START, str(data), *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def shut_down(address: Path) -> None:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(address))
+        connection.sendall(b"SHUTDOWN\r\n")
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return tmp_path / "demo"
+def data(tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "demo"
+    yield directory
+    shut_down(directory / "valkey" / "socket")  # nothing listens there unless a test failed
 
 
-def post(browser: httpx.Client, path: str, **form: object) -> httpx.Response:
-    return browser.post(path, data={name: str(value) for name, value in form.items()}, follow_redirects=True)
+def valkey_pid(data: Path) -> int:
+    return int((data / "valkey" / "pid").read_text())
+
+
+def assert_gone(pid: int) -> None:
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def post(browser: httpx.Client, path: str, **form: str) -> httpx.Response:
+    return browser.post(path, data=form, follow_redirects=True)
 
 
 def cart(page: httpx.Response) -> dict[str, int]:
@@ -50,84 +106,265 @@ def recent(page: httpx.Response) -> list[str]:
     return re.findall(r"<li>(\w+)</li>", page.text)
 
 
-def test_everything_survives_a_restart_and_ends_with_logout(data: Path) -> None:
-    with demo(data) as address, httpx.Client(base_url=address) as browser:
-        first = browser.get("/")
-        assert first.status_code == 200
-        assert "set-cookie" not in first.headers
-        login = browser.post("/login", data={"user": "Ada <b>", "remember": "true"})
-        assert "; Max-Age=2592000;" in login.headers["set-cookie"]
-        page = browser.get("/")
-        assert "Welcome, Ada &lt;b&gt;!" in page.text
-        assert "Welcome" not in browser.get("/").text
-        post(browser, "/cart/apple", change=1)
-        assert cart(post(browser, "/cart/apple", change=1)) == {"Apple": 2, "Bread": 0, "Coffee": 0}
-        for name in ("news", "weather", "news"):
-            page = browser.get(f"/pages/{name}", follow_redirects=True)
-        assert recent(page) == ["News", "Weather"]
-        browser.get("/pages/sports")  # leaves a flash message for later
-        cookies = browser.cookies
+def flashes(page: httpx.Response) -> list[tuple[str, str]]:
+    return re.findall(r'<p class="flash (\w+)">(.*?)</p>', page.text)
 
-    with demo(data) as address, httpx.Client(base_url=address, cookies=cookies) as browser:
-        page = browser.get("/")
-        assert "Logged in as <strong>Ada &lt;b&gt;</strong>" in page.text
-        assert "for 30 days" in page.text
-        assert "You looked at Sports." in page.text
-        assert cart(page) == {"Apple": 2, "Bread": 0, "Coffee": 0}
-        assert recent(page) == ["Sports", "News", "Weather"]
-        stolen = browser.cookies["cart"]
-        page = post(browser, "/logout")
-        assert "You are logged out" in page.text
-        assert "Logged in" not in page.text
 
-    with demo(data) as address, httpx.Client(base_url=address, cookies={"cart": stolen}) as thief:
-        page = thief.get("/")
-        assert cart(page) == {"Apple": 0, "Bread": 0, "Coffee": 0}
+def about(page: httpx.Response, session: str) -> dict[str, str]:
+    """What the page tells about a session."""
+    table = re.search(rf'<table id="about-{session}">.*?</table>', page.text, re.DOTALL)
+    assert table
+    return dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', table[0]))
+
+
+def fill(browser: httpx.Client) -> None:
+    """Something in each session, and a flash message that nobody has seen."""
+    browser.post("/login", data={"user": "Ada", "remember": "true"})
+    browser.post("/cart/apple", data={"change": "more"})
+    post(browser, "/cart/apple", change="more")
+    browser.get("/pages/news")
+    browser.get("/")
+    browser.get("/pages/sports")
+
+
+def test_the_first_page_costs_no_cookie_and_loads_nothing_from_elsewhere(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        page = browser.get("/")
+        assert page.status_code == 200
         assert "set-cookie" not in page.headers
+        assert about(page, "cart")["New"] == "yes"
+        assert about(page, "cart")["Cookie received"] == "none"
+        assert not re.findall(r"""(?:src|href|action)=["']?(?:https?:)?//""", page.text)
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        style = browser.get("/static/demo.css")
+        assert style.status_code == 200
+        assert "url(" not in style.text
+        assert browser.get("/docs").status_code == 404
 
 
-def test_without_remember_me_the_cookie_ends_with_the_browser(data: Path) -> None:
-    with demo(data) as address, httpx.Client(base_url=address) as browser:
-        login = browser.post("/login", data={"user": "Ada"})
-        assert login.status_code == 303
-        assert "Max-Age" not in login.headers["set-cookie"]
-        assert "until the browser closes" in browser.get("/").text
+def test_login_cart_history_flash_and_remember_me_survive_a_restart(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        fill(browser)
+        cookies = dict(browser.cookies)
+    with demo(data) as running, running.browser(**cookies) as browser:
+        page = browser.get("/")
+        assert "Logged in as <strong>Ada</strong>, remembered for 30 days" in page.text
+        assert flashes(page) == [("message", "You looked at Sports.")]
+        assert flashes(browser.get("/")) == []
+        assert cart(page) == {**EMPTY, "Apple": 2}
+        assert recent(page) == ["Sports", "News"]
 
 
-def test_forms_from_other_sites_are_refused(data: Path) -> None:
-    with demo(data) as address, httpx.Client(base_url=address) as browser:
-        headers = {"origin": "https://evil.example"}
-        assert browser.post("/login", data={"user": "Eve"}, headers=headers).status_code == 403
-        assert browser.post("/login", data={"user": "Ada"}, headers={"origin": address}).status_code == 303
+def test_logout_ends_all_three_sessions_and_old_cookies_are_worthless(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        fill(browser)
+        old = {name: browser.cookies[name] for name in ("cart", "history")}
+        page = post(browser, "/logout")
+        assert flashes(page) == [("success", "You are logged out, and all three sessions are gone.")]
+        assert "Logged in" not in page.text
+        assert set(browser.cookies) <= {"session"}
+        with running.browser(**old) as thief:
+            page = thief.get("/")
+    assert cart(page) == EMPTY
+    assert recent(page) == []
+    assert about(page, "cart")["Refused"].startswith("Unknown:")
+    assert about(page, "history")["Refused"].startswith("Unknown:")
+
+
+def test_remember_me_can_be_chosen_and_changed(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        forgetful = browser.post("/login", data={"user": "Ada"})
+        assert "Max-Age" not in forgetful.headers["set-cookie"]
+        assert about(browser.get("/"), "session")["Remembered"] == "until the browser closes"
+        remembering = browser.post("/remember", data={"remember": "true"})
+        assert f"; Max-Age={MONTH};" in remembering.headers["set-cookie"]
+        later = browser.get("/")  # takes the flash message out, so the cookie is set once more
+        assert f"; Max-Age={MONTH};" in later.headers["set-cookie"]
+        assert about(later, "session")["Remembered"] == "for 30 days"
+        post(browser, "/remember", remember="false")
+        assert about(browser.get("/"), "session")["Remembered"] == "until the browser closes"
+        browser.post("/logout")
+        remembering = browser.post("/login", data={"user": "Ada", "remember": "true"})
+        assert f"; Max-Age={MONTH};" in remembering.headers["set-cookie"]
+
+
+def test_nobody_is_remembered_who_is_not_logged_in(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        answer = browser.post("/remember", data={"remember": "true"})
+        assert "Max-Age" not in answer.headers["set-cookie"]
+        assert flashes(browser.get("/")) == [("error", "Log in first.")]
+
+
+def test_the_cart_counts_and_forgets(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        for _ in range(3):
+            post(browser, "/cart/bread", change="more")
+        page = post(browser, "/cart/bread", change="less")
+        assert cart(page) == {**EMPTY, "Bread": 2}
+        assert "<strong>6.40</strong>" in page.text
+        assert flashes(page) == [("message", "Bread: 2 in your cart.")]
+        assert cart(post(browser, "/cart/bread", change="remove")) == EMPTY
+        post(browser, "/cart/coffee", change="more")
+        assert cart(post(browser, "/cart/coffee", change="less")) == EMPTY
+        assert cart(post(browser, "/cart/coffee", change="less")) == EMPTY
+
+
+def test_what_a_visitor_types_is_escaped(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        page = post(browser, "/login", user="<script>alert(1)</script>")
+        assert "<script" not in page.text
+        assert page.text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
+
+
+def test_the_page_tells_about_each_session(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        fill(browser)
+        page = browser.get("/")
+        cookie, files, redis = (about(page, name) for name in ("session", "cart", "history"))
+        stored = [path.name for path in (data / "carts").glob("??/*") if path.is_file()]
+        size = len("cart=" + browser.cookies["cart"])
+    assert [one["Store"] for one in (cookie, files, redis)] == ["signed cookie", "files", "Redis (an embedded Valkey)"]
+    assert cookie["Record"] == "in the cookie"
+    assert stored == [files["Record"]]
+    assert re.fullmatch("[0-9a-f]{32}", redis["Record"])
+    assert files["Cookie received"] == f"{size} bytes"
+    for one in (cookie, files, redis):
+        assert one["New"] == "no"
+        assert one["Remembered"] == "for 30 days"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", one["Created"])
+        assert one["Expires"] > one["Created"]
+        assert "Refused" not in one
+
+
+def test_a_forged_cookie_is_named_and_harmless(data: Path) -> None:
+    with demo(data) as running, running.browser(session="forged") as browser:
+        page = browser.get("/")
+        assert page.status_code == 200
+        assert about(page, "session")["Refused"].startswith("Malformed:")
+        assert "The cookie of the session &ldquo;session&rdquo; was refused" in page.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_forms_from_other_sites_are_refused(data: Path, headers: dict[str, str]) -> None:
+    with demo(data) as running, running.browser() as browser:
+        for path in ("/login", "/remember", "/logout", "/cart/apple"):
+            answer = browser.post(path, data={"user": "Eve", "change": "more"}, headers=headers)
+            assert answer.status_code == 403
+            assert "set-cookie" not in answer.headers
+
+
+def test_forms_of_its_own_are_accepted(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        headers = {"origin": running.address, "sec-fetch-site": "same-origin"}
+        assert browser.post("/login", data={"user": "Ada"}, headers=headers).status_code == 303
 
 
 def test_what_it_is_not_for_is_refused_politely(data: Path) -> None:
-    with demo(data) as address, httpx.Client(base_url=address) as browser:
+    with demo(data) as running, running.browser() as browser:
         assert browser.get("/pages/nowhere").status_code == 404
-        assert browser.post("/cart/gold", data={"change": "1"}).status_code == 404
+        assert browser.post("/cart/gold", data={"change": "more"}).status_code == 404
         assert browser.post("/cart/apple", data={"change": "5"}).status_code == 422
-        assert "Please tell a name" in post(browser, "/login", user="  ").text
+        assert flashes(post(browser, "/login", user="  ")) == [("error", "Please tell a name.")]
 
 
-def test_it_keeps_its_files_to_itself_and_leaves_no_server_behind(data: Path) -> None:
-    with demo(data):
-        assert data.stat().st_mode & 0o077 == 0
-        assert (data / "secret_key").stat().st_mode & 0o077 == 0
-        pid = int((data / "valkey" / "pid").read_text())
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_ends_at_a_signal_and_takes_its_server_along(data: Path, number: signal.Signals) -> None:
+    with demo(data) as running:
+        pid = valkey_pid(data)
         os.kill(pid, 0)
-    end = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+        assert running.end(number) == 0
+        assert_gone(pid)
+
+
+def test_a_killed_demo_s_server_is_ended_by_the_next_one_and_loses_nothing(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        fill(browser)
+        cookies = dict(browser.cookies)
+        running.process.kill()
+        running.process.wait()
+    with socket.socket(socket.AF_UNIX) as leftover:
+        leftover.settimeout(PATIENCE)
+        leftover.connect(str(data / "valkey" / "socket"))
+        with demo(data) as running, running.browser(**cookies) as browser:
+            assert leftover.recv(1) == b""  # it has hung up
+            assert recent(browser.get("/")) == ["Sports", "News"]
+            pid = valkey_pid(data)
+    assert_gone(pid)
+
+
+def test_two_demos_do_not_share_a_directory(data: Path) -> None:
+    with demo(data), socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        message = refused(data)
+    assert f"Another demo is running on {data}" in message
+    assert "--data" in message
+
+
+def test_it_keeps_its_files_to_itself(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        fill(browser)
+        files = [data, *data.rglob("*")]
+        assert {"secret_key", "socket", "lock"} <= {path.name for path in files}
+        # A directory that nobody else can enter protects what is below it, whatever its mode.
+        assert [path for path in (data, data / "secret_key", data / "valkey") if path.stat().st_mode & 0o077] == []
+        assert [path for path in (data / "valkey").rglob("*") if path.stat().st_mode & 0o077] == []
+
+
+def test_a_directory_with_a_long_name_will_do(data: Path) -> None:
+    deep = data / ("long" * 30)
+    with demo(deep) as running, running.browser() as browser:
+        fill(browser)
+        assert recent(browser.get("/")) == ["Sports", "News"]
+
+
+def test_without_a_directory_it_takes_one_in_the_user_s_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from asgi_sessions.demo.directory import default_directory
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_directory() == tmp_path / "asgi-sessions-demo"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_directory() == Path.home() / ".cache" / "asgi-sessions-demo"
+
+
+def test_a_directory_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert f"--data {tmp_path / 'file'}: File exists" in refused(tmp_path / "file")
+
+
+def test_a_server_that_does_not_come_up_is_told_with_its_log(data: Path) -> None:
+    with demo(data):
+        pass
+    (manifest,) = (data / "valkey").rglob("*.manifest")
+    manifest.write_text("nonsense\n")
+    message = refused(data)
+    assert "The embedded Valkey server ended with code 1" in message
+    assert str(data / "valkey" / "log") in message
 
 
 def test_a_port_that_is_taken_is_named(data: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [*START[:-2], str(port), "--data", str(data)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 1
-    assert f"Port {port} of 127.0.0.1 can not be used" in done.stderr
-    assert "--port" in done.stderr
+        message = refused(data, "--port", str(port))
+    assert f"Port {port} of 127.0.0.1 can not be used (Address already in use)" in message
+    assert "--port" in message
+    assert not data.exists()
+
+
+def test_a_host_or_port_that_can_not_be_right_is_named(data: Path) -> None:
+    assert "--host 192.0.2.1: not an address of this machine" in refused(data, "--host", "192.0.2.1")
+    assert "--host no.such.invalid: " in refused(data, "--host", "no.such.invalid")
+    assert "--port 99999: must be from 0 to 65535" in refused(data, "--port", "99999")
+
+
+def test_the_address_can_be_typed_into_a_browser(data: Path) -> None:
+    with demo(data, "--host", "0.0.0.0") as running, running.browser() as browser:
+        assert running.address.startswith("http://127.0.0.1:")
+        assert browser.get("/").status_code == 200

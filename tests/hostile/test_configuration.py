@@ -120,7 +120,7 @@ def test_a_key_of_fewer_than_32_characters_is_accepted_with_one_warning(caplog: 
     assert KEYGEN in record.getMessage()
 
 
-# -- cookies -------------------------------------------------------------------------------------------------------------
+# -- cookies ---------------------------------------------------------------------------------------------------------
 
 NAMES = [
     "",
@@ -143,7 +143,7 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_a_cookie_name_that_is_no_token_is_refused(name: str) -> None:
     for options in ({"session_cookie": name}, {"sessions": [SessionConfig("a", cookie_name=name)]}):
-        with pytest.raises(ValueError, match="cookie name .*write"):
+        with pytest.raises(ValueError, match=r"cookie name .*write"):
             configure(**options)
 
 
@@ -196,7 +196,7 @@ def test_further_sessions_are_held_to_the_same_rules(options: dict[str, Any], me
         configure(sessions=[SessionConfig("further", **further)])
 
 
-# -- several sessions ----------------------------------------------------------------------------------------------------
+# -- several sessions ------------------------------------------------------------------------------------------------
 
 SESSIONS: list[tuple[Any, str]] = [
     ([SessionConfig("session")], "sessions: two of the name 'session'; names must differ"),
@@ -229,7 +229,7 @@ def test_sessions_with_names_of_their_own_are_accepted() -> None:
     configure(sessions=(SessionConfig(name, cookie_name=f"__Host-{name}") for name in ("a", "b")))
 
 
-# -- lifetimes -----------------------------------------------------------------------------------------------------------
+# -- lifetimes -------------------------------------------------------------------------------------------------------
 
 LIFETIMES: list[tuple[dict[str, Any], str]] = [
     ({"max_age": "14d"}, "max_age='14d': must be a number of seconds, or None"),
@@ -283,7 +283,7 @@ def test_a_lifetime_that_can_be_meant_is_accepted(options: dict[str, Any]) -> No
     configure(**options)
 
 
-# -- everything else -----------------------------------------------------------------------------------------------------
+# -- everything else -------------------------------------------------------------------------------------------------
 
 OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"store": MemoryStore}, "must be a store, such as MemoryStore()"),

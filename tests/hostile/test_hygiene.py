@@ -1,11 +1,7 @@
 """What a response tells, and what it must not tell anybody."""
 
 import asyncio
-import base64
-import contextlib
-import logging
-import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -13,20 +9,16 @@ import pytest
 
 from asgi_sessions import (
     Malformed,
-    MemoryStore,
     Session,
     SessionConfig,
     SessionMiddleware,
-    StoreUnavailable,
     get_sessions,
 )
-from asgi_sessions.exchange import Exchange
-from asgi_sessions.keyring import Keyring
 
-from ..browser import KEY, OTHER_KEY, Browser, Clock, Response, application
-from .case import live_cookie, opened
+from ..browser import KEY, Browser, Clock, Response, application
+from .broken import Broken, add, end, regenerate
 from .corpus import CASES
-from .target import CALM, Target, answered, cookies
+from .target import CALM, HANDLE, Target, answered, cookies
 
 DAY = 86400
 
@@ -56,7 +48,7 @@ def write(session: Session) -> None:
     session["a"] = 1
 
 
-# -- for caches ----------------------------------------------------------------------------------------------------------
+# -- for caches ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("use", [bool, write], ids=["read", "written"])
@@ -115,7 +107,7 @@ async def test_cache_control_guards_a_deletion_too(target: Target) -> None:
     assert (await browser.get("/logout")).header("cache-control") == 'no-cache="Set-Cookie"'
 
 
-# -- the cookie's attributes ---------------------------------------------------------------------------------------------
+# -- the cookie's attributes -----------------------------------------------------------------------------------------
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -236,45 +228,7 @@ async def test_there_is_one_set_cookie_per_name(target: Target) -> None:
         assert sorted(names) == ["other", "session"]
 
 
-# -- a cookie means that something was committed -------------------------------------------------------------------------
-
-
-class Broken(MemoryStore):
-    """Keeps what it has, until it is told to fail."""
-
-    failing = False
-
-    def _fail(self) -> None:
-        if self.failing:
-            raise StoreUnavailable("on fire")
-
-    async def create(self, *arguments: Any) -> bool:
-        self._fail()
-        return await super().create(*arguments)
-
-    async def swap(self, *arguments: Any) -> Any:
-        self._fail()
-        return await super().swap(*arguments)
-
-    async def touch(self, *arguments: Any) -> bool:
-        self._fail()
-        return await super().touch(*arguments)
-
-    async def delete(self, *arguments: Any) -> Any:
-        self._fail()
-        return await super().delete(*arguments)
-
-
-async def regenerate(session: Session) -> None:
-    session.regenerate()
-
-
-async def add(session: Session) -> None:
-    session["n"] = session.get("n", 0) + 1
-
-
-async def end(session: Session) -> None:
-    session.invalidate()
+# -- a cookie means that something was committed ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/add", "/regenerate", "/end", "/renew"])
@@ -317,7 +271,7 @@ async def test_a_commit_that_was_superseded_sends_no_cookie(server_target: Targe
     assert (response.status, response.set_cookies) == (200, [])
 
 
-# -- the client learns nothing -------------------------------------------------------------------------------------------
+# -- the client learns nothing ---------------------------------------------------------------------------------------
 
 
 async def test_the_response_is_the_same_for_every_reason(target: Target) -> None:
@@ -348,143 +302,5 @@ async def test_the_reason_is_known_even_if_nothing_else_was_asked_before(target:
 
 
 async def _forget(target: Target) -> None:
-    from .target import HANDLE
-
     store: Any = target.store
     await store.delete(HANDLE)
-
-
-# -- nobody reads a secret in a log --------------------------------------------------------------------------------------
-
-
-class Leaks(logging.Handler):
-    """Everything that was logged: messages, arguments, tracebacks."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(f"{record.getMessage()} {record.args!r} {record.__dict__!r}")
-        if record.exc_info and record.exc_info[1]:
-            self.lines += traceback.format_exception(record.exc_info[1])
-
-
-def spellings(secret: bytes) -> list[str]:
-    raw = repr(secret)[2:-1]
-    return [raw, secret.hex(), base64.urlsafe_b64encode(secret).decode().rstrip("="), base64.b64encode(secret).decode()]
-
-
-async def scenario(target: Target, fail: Callable[[], Awaitable[None]]) -> list[str]:
-    """A life in the browser, with everything in it that can be logged; returns the cookies that were seen."""
-    seen: list[str] = []
-
-    async def keep(session: Session) -> None:
-        session["card"] = "4111"
-        repr(session)
-        logging.getLogger("application").debug("%r %r", session.handle, session.error)
-
-    async def crash(session: Session) -> None:
-        session["n"] = 1
-        await session.save()
-        session["n"] = object()
-        await session.save()
-
-    async def late(session: Session) -> None:
-        session["n"] = "x" * 5000
-        session.regenerate()
-
-    store: Any = target.counting or target.store
-    routes = {"/": keep, "/login": login_as_ann, "/regenerate": regenerate, "/end": end, "/crash": crash, "/late": late}
-    app = application(routes, store=store, encrypt=target.kind == "encrypted", clock=target.clock)
-    for paths in (["/", "/login", "/crash", "/late", "/regenerate"], ["/", "/login", "/"]):
-        browser = Browser(app)
-        for path in paths:
-            with contextlib.suppress(Exception):
-                await browser.get(path)
-            seen.append(browser.jar["session"])
-    await Browser(app).get("/", headers=cookies(*seen[-1:], *seen[:1]))  # Duplicate
-    for cookie in seen:  # Superseded, Unknown, and whatever else it is by now
-        await Browser(app).get("/", headers=cookies(cookie))
-        await Browser(app).get("/", headers=cookies(cookie, "garbage"))
-        await Browser(app).get("/", headers=cookies(cookie[:-4] + "AAAA"))
-    await fail()
-    for path in ("/", "/login", "/end", "/regenerate"):
-        with contextlib.suppress(Exception):
-            await Browser(app, jar={"session": seen[-1]}).get(path)
-    return seen
-
-
-async def login_as_ann(session: Session) -> None:
-    session.owner = "ann"
-
-
-async def test_no_secret_is_in_a_log_a_repr_or_a_traceback(
-    target: Target, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    asyncio.get_running_loop().set_debug(True)  # asyncio then logs slow callbacks with their arguments
-    leaks = Leaks()
-    root = logging.getLogger()
-    root.addHandler(leaks)
-
-    async def fail() -> None:
-        if target.counting is not None:
-            target.counting.inner = Failing()
-
-    try:
-        seen = await scenario(target, fail)
-    finally:
-        root.removeHandler(leaks)
-        asyncio.get_running_loop().set_debug(False)
-    assert leaks.lines
-    text = "\n".join([*leaks.lines, caplog.text])
-    if target.server_side:
-        assert "on fire" in text, "the failing store was blamed"
-    for cookie in seen:
-        token = opened(target, cookie.encode())
-        secrets = [*spellings(token[16:]), *spellings(token)] if target.server_side else spellings(token)
-        for spelling in (cookie, *secrets, KEY):
-            assert spelling not in text
-
-
-class Failing(Broken):
-    async def read(self, handle: bytes) -> Any:
-        raise OSError("on fire")
-
-
-async def test_nothing_of_ours_shows_a_secret_in_its_repr(target: Target) -> None:
-    """What a debugger, a crash reporter or a careless ``logger.debug`` would print."""
-    cookie = await live_cookie(target)
-    kept: list[Any] = []
-
-    async def keep(scope: Any) -> None:
-        session = scope["session"]
-        session["n"] = 1
-        exchange: Exchange = session._exchange
-        plan = exchange.prepare(session)
-        kept.extend([session, exchange, plan, session._loaded, session._policy, scope["sessions"], exchange.settings])
-
-    store: Any = target.counting or target.store
-    app = application(keep, store=store, encrypt=target.kind == "encrypted", clock=target.clock)
-    await Browser(app).get(headers=cookies(cookie))
-    make = target.keyring.encrypter if target.kind == "encrypted" else target.keyring.signer
-    kept += [app, app._configuration, make("session"), make("session").unseal(cookie, target.clock.now), target.store]
-    text = "\n".join(map(repr, kept))
-    assert "Loaded" in text
-    token = opened(target, cookie)
-    secrets = [*spellings(token[16:]), *spellings(token)] if target.server_side else spellings(token)
-    for spelling in (cookie.decode(), *secrets, KEY):
-        assert spelling not in text
-
-
-@pytest.mark.parametrize(
-    ("key", "fallback"), [("short", ()), (KEY, [KEY]), (KEY, ["short"]), (b"\xff" * 40, ()), ("changeme" * 5, ())]
-)
-def test_a_refused_key_is_not_quoted(key: Any, fallback: Any) -> None:
-    with pytest.raises(ValueError, match="key") as caught:
-        Keyring(key, fallback)
-    text = str(caught.value) + repr(caught.value)
-    assert str(key) not in text
-    assert all(str(one) not in text for one in fallback)
-    assert OTHER_KEY not in text

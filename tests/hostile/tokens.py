@@ -155,7 +155,7 @@ def _mac(cookie: bytes) -> bytes:
     return hmac.digest(KEY.encode(), cookie.rpartition(b".")[0], "sha256")
 
 
-# -- authentic, for a store ----------------------------------------------------------------------------------------------
+# -- authentic, for a store ------------------------------------------------------------------------------------------
 
 
 def _token(name: str, token: bytes, error: type, *, reads: bool) -> Case:

@@ -1,0 +1,59 @@
+"""The demo's data directory: whose it is while a demo runs, and the key that stays in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..keyring import generate_key
+
+__all__ = ["CannotStart", "claim", "default_directory", "kept_key"]
+
+
+class CannotStart(Exception):
+    """Why the demo can not run, in words for the person who started it."""
+
+
+def default_directory() -> Path:
+    """One in the user's cache directory (XDG Base Directory Specification)."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "asgi-sessions-demo"
+
+
+@contextlib.contextmanager
+def claim(directory: Path) -> Iterator[None]:
+    """Make the directory, and keep other demos out of it meanwhile: two servers would spoil each other's files.
+
+    Raises:
+        CannotStart: another demo runs on it, or it can not be made or written to.
+    """
+    import fcntl  # not on Windows, where the embedded server does not run either
+
+    with contextlib.ExitStack() as opened:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = opened.enter_context(open(directory / "lock", "ab", opener=_private))  # noqa: PTH123 - Path.open has no opener
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise CannotStart(f"Another demo is running on {directory}; name another directory with --data") from exc
+        except OSError as exc:
+            raise CannotStart(f"--data {directory}: {exc.strerror}") from exc
+        yield
+
+
+def kept_key(path: Path) -> str:
+    """The key of an earlier start, so that sessions survive a restart; a new one the first time."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text(encoding="ascii")
+    # Renamed into place: a demo that is killed here must not leave half a key to the next one.
+    handle, unfinished = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(generate_key())
+    return Path(unfinished).replace(path).read_text(encoding="ascii")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
