@@ -64,10 +64,11 @@ class Exchange:
     Attributes:
         accessed: whether the application used any of the sessions.
         started: whether the response headers are gone.
+        lock: see ``saving``; None until it is needed.
         set_cookies: by cookie name, then by path and domain: the values of Set-Cookie that wait to be sent.
     """
 
-    __slots__ = ("accessed", "headers", "now", "secure", "set_cookies", "settings", "started")
+    __slots__ = ("accessed", "headers", "lock", "now", "secure", "set_cookies", "settings", "started")
 
     def __init__(self, settings: Settings, headers: Headers, scheme: str) -> None:
         self.settings = settings
@@ -76,6 +77,7 @@ class Exchange:
         self.now = settings.clock
         self.accessed = False
         self.started = False
+        self.lock: anyio.Lock | None = None
         self.set_cookies: dict[str, dict[Scope, bytes]] = {}
 
     # -- loading ----------------------------------------------------------------------------------------------------
@@ -207,9 +209,17 @@ class Exchange:
 
     async def save(self, session: Session) -> None:
         """Commit one session now."""
-        plan = self.prepare(session)
-        for _, exc in await self.commit([plan] if plan else []):
+        async with self.saving():
+            plan = self.prepare(session)
+            failed = await self.commit([plan] if plan else [])
+        for _, exc in failed:
             raise exc
+
+    def saving(self) -> anyio.Lock:
+        """Held from preparing to committing: two tasks that save a new session at once must not create it twice."""
+        if self.lock is None:
+            self.lock = anyio.Lock(fast_acquire=True)
+        return self.lock
 
     def finish(self, plan: Plan) -> None:
         """Note what was committed, or what needs no more than a cookie."""

@@ -143,7 +143,8 @@ class SessionMiddleware:
             await responder.finish()
         except BaseException as exc:
             if exchange.started and responder.is_disconnect(exc):
-                await responder.finish()
+                with anyio.CancelScope(shield=True):
+                    await responder.finish()
             failure = responder.error or _store_failure(exc)
             if exchange.started or failure is None or self._raises or not isinstance(exc, Exception):
                 raise
@@ -220,6 +221,8 @@ class Responder:
             return self._send(self._start(message))
         if self.error is not None:
             raise self.error
+        if self._exchange.lock is not None and self._exchange.lock.locked():
+            return self._send_after_save(message)
         plans = self._sessions.prepare()
         if any(plan.binding.server_side for plan in plans):
             return self._commit(plans, message)
@@ -258,6 +261,11 @@ class Responder:
         """Whether the application was ended by its client rather than by a fault of its own."""
         gone = (ClientDisconnect, WebSocketDisconnect, anyio.get_cancelled_exc_class())
         return self._disconnected or isinstance(exc, gone)
+
+    async def _send_after_save(self, message: Message) -> None:
+        async with self._exchange.saving():
+            pass
+        await self.send(message)
 
     async def _commit(self, plans: Sequence[Plan], message: Message) -> None:
         for plan, error in await self._exchange.commit(plans):

@@ -118,9 +118,10 @@ def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
 def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Plan | None:
     """Nothing is left: delete the record, expire the cookie with the very attributes it was set with."""
     doomed = session._loaded or session._doomed
-    if doomed is None and not session._discarded:
+    if doomed is None:
+        # A cookie that was refused stays: by now the browser may have a newer one, which this would expire.
         return None
-    options = effective_options(binding, doomed.record.cookie) if doomed else binding.options
+    options = effective_options(binding, doomed.record.cookie)
     expired = {(options.path, options.domain): _writer(binding, options).expire(secure=secure)}
     return Plan(session=session, binding=binding, values=values, doomed=doomed, cookies=expired)
 

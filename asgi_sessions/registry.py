@@ -77,9 +77,10 @@ class SessionRegistry:
         Raises:
             ExceptionGroup: names each session that failed, with its error; see ``Session.save``.
         """
-        plans, failed = self._prepared()
-        if not failed:
-            failed = {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
+        async with self._exchange.saving():
+            plans, failed = self._prepared()
+            if not failed:
+                failed = {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
         if failed:
             names = ", ".join(map(repr, failed))
             raise ExceptionGroup(f"sessions not saved: {names}", list(failed.values()))
@@ -135,10 +136,11 @@ class SessionRegistry:
 
     async def finish(self) -> None:
         """Commit what was changed after the response started; log what can not be."""
-        plans, failed = self._prepared()
-        if not plans and not failed:
+        if not any(session._may_be_changed() for session in self._sessions.values()):
             return
-        failed |= {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
+        async with self._exchange.saving():
+            plans, failed = self._prepared()
+            failed |= {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
         for name, error in failed.items():
             logger.error("session %r: late changes are lost: %s", name, error, exc_info=error)
 

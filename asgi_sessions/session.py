@@ -67,7 +67,6 @@ class Loaded(NamedTuple):
 _EDITS = (
     "_edited",
     "_doomed",
-    "_discarded",
     "_ended",
     "_superseded",
     "_cleared",
@@ -101,7 +100,6 @@ class Session(LazyDict):
     _loaded: Loaded | None = None
     _base = b""
     _doomed: Loaded | None = None  # the record that invalidate() leaves behind, to be deleted
-    _discarded = False  # a presented cookie is to be expired
     _ended = False  # invalidate() was called
     _edited = False  # anything but values was changed
     _superseded = False  # it commits nothing any more
@@ -160,7 +158,7 @@ class Session(LazyDict):
         """Note a commit of ``values`` and ``edits``; what was done while it was under way stays to be committed."""
         if self._filling is not edits.get("_filling"):
             if self._ended and loaded is not None:  # a logout is final, whatever it overtook
-                self._doomed, self._discarded = loaded, True
+                self._doomed = loaded
             return
         later = self._later(edits)
         self._settle(loaded, values)
@@ -322,7 +320,6 @@ class Session(LazyDict):
         doomed = self._loaded or self._doomed
         self._fill(None, self.error)
         self._doomed = doomed
-        self._discarded = doomed is not None or self.error is not None
         self.modified = self._edited = self._ended = True
 
     def remember(self, max_age: int) -> None:

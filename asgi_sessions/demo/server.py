@@ -11,12 +11,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import python_multipart  # noqa: F401 - FastAPI would miss it later, and not as a missing module
+import jinja2  # noqa: F401 - Starlette would not miss it as a module, but as an ImportError of its own
+import python_multipart  # noqa: F401 - FastAPI would miss it only when the application is made
 import uvicorn
 
 from .app import create_app
 from .directory import CannotStart, claim, default_directory, kept_key
-from .valkey import valkey
+from .valkey import find_program, valkey
 
 __all__ = ["serve"]
 
@@ -44,7 +45,8 @@ def serve(host: str, port: int, data: Path | None) -> int:
 
 
 def _serve(host: str, port: int, data: Path) -> None:
-    with _listen(host, port) as listener, claim(data), valkey(data / "valkey") as redis_url:
+    program = find_program()
+    with _listen(host, port) as listener, claim(data), valkey(program, data / "valkey") as redis_url:
         app = create_app(secret_key=kept_key(data / "secret_key"), carts=data / "carts", redis_url=redis_url)
         config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=GRACE)
         _Server(config, _address(host, listener.getsockname()[1])).run(sockets=[listener])
@@ -70,7 +72,7 @@ def _interrupted_by_signals() -> Iterator[None]:
     uvicorn has handlers of its own while it serves, finishes what is under way, and raises the signal again.
     """
     former = {signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler)}
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
         # uvicorn does not know SIGHUP, what a terminal sends when it is closed.
         former[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:

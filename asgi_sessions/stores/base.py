@@ -235,17 +235,23 @@ class RecordStore(Store, ABC):
         raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} renewals met a newer record")
 
     async def remove(self, loaded: Loaded, codec: RecordCodec) -> bool:
-        """Delete the record, whoever wrote to it meanwhile. False if a newer epoch keeps it alive."""
+        """Delete the record, whoever wrote to it meanwhile.
+
+        Returns:
+            False if it was gone before, or a newer epoch keeps it alive: somebody else logged out or in, and the
+            cookie that the browser has by now is not ours to expire.
+        """
         async with self.queue(loaded.handle):
-            version = loaded.version
+            rival = await self.read(loaded.handle)
             for attempt in range(COMMIT_ATTEMPTS):
-                rival = await self.delete(loaded.handle, version)
                 if rival is None:
-                    return True
+                    return attempt > 0
                 decoded = self._decode(rival, codec, loaded)
                 if decoded is not None and decoded.record.epoch != loaded.record.epoch:
                     return False
-                version = rival.version
+                rival = await self.delete(loaded.handle, rival.version)
+                if rival is None:
+                    return True
                 await _pause(attempt)
         raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} deletions met a newer record")
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from asgi_sessions import MemoryStore, Session, Stored
-from tests.browser import Browser, application
+from asgi_sessions import MemoryStore, Session, SessionMiddleware, Stored
+from tests.browser import KEY, Browser, application
 
 
 class Gated(MemoryStore):
@@ -156,3 +157,49 @@ async def test_two_tasks_save_one_session_at_once() -> None:
     await browser.get("/fill")
     await browser.get("/add")
     assert (await browser.get("/")).json() == [{"a": 1, "b": 1, "c": 1, "d": 1}, None, ["one", "b", "c", "d"]]
+
+
+async def test_two_tasks_that_save_a_new_session_create_it_once() -> None:
+    async def add(session: Session) -> None:
+        async with anyio.create_task_group() as group:
+            for key in "abc":
+                session[key] = 1
+                group.start_soon(session.save)
+
+    class Slow(MemoryStore):
+        async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
+            await anyio.lowlevel.checkpoint()
+            return await super().create(handle, new, data, expires_at)
+
+    store = Slow()
+    browser = Browser(application({"/add": add, "/": look}, store=store))
+    await browser.get("/add")
+    assert len(store) == 1
+    assert (await browser.get("/")).json()[0] == {"a": 1, "b": 1, "c": 1}
+
+
+async def test_a_response_that_starts_while_a_session_is_saved_waits_for_it() -> None:
+    saving, go_on = anyio.Event(), anyio.Event()
+
+    class Slow(MemoryStore):
+        async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
+            saving.set()
+            await go_on.wait()
+            return await super().create(handle, new, data, expires_at)
+
+    store = Slow()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"]["a"] = 1
+        async with anyio.create_task_group() as group:
+            group.start_soon(scope["session"].save)
+            await saving.wait()
+            group.start_soon(send, {"type": "http.response.start", "status": 200})
+            await anyio.lowlevel.checkpoint()
+            go_on.set()
+        await send({"type": "http.response.body"})
+
+    browser = Browser(SessionMiddleware(app, KEY, store=store))
+    response = await browser.get()
+    assert len(store) == 1
+    assert len(response.set_cookies) == 1
