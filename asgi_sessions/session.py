@@ -317,9 +317,9 @@ class Session(LazyDict):
             raise ResponseStarted(
                 f"session {self.name!r}: invalidate() after the response started; a cookie session lives in the browser"
             )
-        doomed = self._loaded or self._doomed
+        doomed, superseded = self._loaded or self._doomed, self._superseded
         self._fill(None, self.error)
-        self._doomed = doomed
+        self._doomed, self._superseded = doomed, superseded
         self.modified = self._edited = self._ended = True
 
     def remember(self, max_age: int) -> None:

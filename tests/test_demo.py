@@ -10,8 +10,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
@@ -218,6 +220,15 @@ def test_the_cart_counts_and_forgets(browser: httpx.Client) -> None:
     assert cart(post(browser, "/cart/coffee", change="less")) == EMPTY
 
 
+async def test_parallel_requests_lose_nothing_in_the_cart(running: Demo) -> None:
+    async with httpx.AsyncClient(base_url=running.address) as browser:
+        await browser.post("/cart/apple", data={"change": "more"})  # the session that they share
+        async with anyio.create_task_group() as group:
+            for item in ("apple", "bread", "coffee") * 4:
+                group.start_soon(partial(browser.post, f"/cart/{item}", data={"change": "more"}))
+        assert cart(await browser.get("/")) == {"Apple": 5, "Bread": 4, "Coffee": 4}
+
+
 def test_what_a_visitor_types_is_escaped(browser: httpx.Client) -> None:
     page = post(browser, "/login", user="<script>alert(1)</script>")
     assert "<script" not in page.text
@@ -231,7 +242,7 @@ def test_the_page_tells_about_each_session(data: Path) -> None:
         cookie, files, redis = (about(page, name) for name in ("session", "cart", "history"))
         stored = [path.name for path in (data / "carts").glob("??/*") if path.is_file()]
         size = len("cart=" + browser.cookies["cart"])
-    assert [one["Store"] for one in (cookie, files, redis)] == ["signed cookie", "files", "Redis (an embedded Valkey)"]
+    assert [one["Store"] for one in (cookie, files, redis)] == ["signed cookie", "files", "Redis (embedded Valkey)"]
     assert cookie["Record"] == "in the cookie"
     assert stored == [files["Record"]]
     assert re.fullmatch("[0-9a-f]{32}", redis["Record"])

@@ -28,7 +28,7 @@ class Good(NamedTuple):
 
 GOODS = {"apple": Good("Apple", 60), "bread": Good("Bread", 320), "coffee": Good("Coffee", 890)}
 PAGES = {"news": "News", "weather": "Weather", "sports": "Sports"}
-STORES = {"session": "signed cookie", "cart": "files", "history": "Redis (an embedded Valkey)"}
+STORES = {"session": "signed cookie", "cart": "files", "history": "Redis (embedded Valkey)"}
 RECENT = 5  # pages that the history keeps
 MOST = 99  # of one thing in a cart
 DAY = 24 * 3600  # seconds
@@ -147,19 +147,30 @@ async def logout(session: SessionDep, sessions: RegistryDep) -> RedirectResponse
 
 
 async def change_cart(
-    item: str, session: SessionDep, cart: CartDep, change: Annotated[Literal["more", "less", "remove"], Form()]
+    item: str,
+    session: SessionDep,
+    sessions: RegistryDep,
+    change: Annotated[Literal["more", "less", "remove"], Form()],
 ) -> RedirectResponse:
     if item not in GOODS:
         raise HTTPException(404)
-    items = cart.setdefault("items", {})
+    # Merging keeps what parallel requests do to different keys; to count, they have to take turns.
+    async with sessions.exclusive("cart") as cart:
+        count = count_cart(cart, item, change)
+    session.flash(f"{GOODS[item].label}: {count} in your cart.")
+    return back()
+
+
+def count_cart(cart: Session, item: str, change: str) -> int:
+    """How many there are afterwards."""
+    items: dict[str, int] = cart.setdefault("items", {})
     if change == "more" and items.setdefault(item, 0) < MOST:
         cart["items"][item] += 1  # a change inside the session is saved like any other
     elif change == "less" and items.get(item, 0) > 1:
         cart["items"][item] -= 1
     elif change != "more":
         items.pop(item, None)
-    session.flash(f"{GOODS[item].label}: {items.get(item, 0)} in your cart.")
-    return back()
+    return items.get(item, 0)
 
 
 def back() -> RedirectResponse:

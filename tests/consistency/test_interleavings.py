@@ -401,3 +401,35 @@ async def test_fifty_parallel_requests_keep_fifty_keys(server_store: RecordStore
         for index in range(50):
             group.start_soon(request, index)
     assert len((await browser.get("/")).json()) == 51
+
+
+async def test_a_slow_logout_does_not_expire_the_cookie_of_a_newer_session(server_store: RecordStore) -> None:
+    """Logged out twice, and logged in again in between."""
+    slow = Slow(lambda session: session.invalidate())
+    one, other = browsers(server_store, slow=slow)
+    await one.get("/fill")
+    async with held(one, "/slow", slow) as responses:
+        await other.get("/logout")
+        await other.get("/login")
+        newer = dict(other.jar)
+    assert newer
+    assert responses[0].set_cookies == []
+    assert one.jar == newer
+
+
+async def test_a_logout_with_a_cookie_that_is_unknown_by_now_expires_nothing(server_store: RecordStore) -> None:
+    one, other = browsers(server_store)
+    await one.get("/fill")
+    straggler = Browser(one.app, jar=dict(one.jar))
+    await other.get("/logout")
+    assert (await straggler.get("/logout")).set_cookies == []
+
+
+async def test_a_superseded_request_can_not_begin_a_new_session_by_logging_out(server_store: RecordStore) -> None:
+    one, other = browsers(server_store, slow=(slow := Slow(lambda s: [s.invalidate(), s.update(late=True)])))
+    await one.get("/fill")
+    straggler = Browser(one.app, jar=dict(one.jar))
+    await other.get("/login")
+    async with held(straggler, "/slow", slow) as responses:
+        pass
+    assert responses[0].set_cookies == []

@@ -55,6 +55,11 @@ def _resealed(later: float) -> Callable[[Target, bytes], str]:
     return alter
 
 
+def _record_of(target: Target, size: int) -> bytes:
+    """A sound record, but for its size."""
+    return target.codec().encode(target.record(values=MessagePackSerializer().dumps({"user": "x" * size})))
+
+
 def _case(
     case: tuple[str, Callable[[Target], Awaitable[Headers]]], error: type, encrypted: type, **more: object
 ) -> Case:
