@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
 from ..config import SessionConfig
+from ..exceptions import SessionSuperseded
 from ..fastapi import RegistryDep, SessionDep, use_session
 from ..middleware import SessionMiddleware
 from ..session import Session
@@ -68,6 +69,7 @@ def create_app(*, secret_key: str, carts: Path, redis_url: str) -> FastAPI:
     app.add_api_route("/remember", remember_me, methods=["POST"])
     app.add_api_route("/logout", logout, methods=["POST"])
     app.add_api_route("/cart/{item}", change_cart, methods=["POST"])
+    app.add_exception_handler(SessionSuperseded, ended_meanwhile)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     return app
 
@@ -171,6 +173,11 @@ def count_cart(cart: Session, item: str, change: str) -> int:
     elif change != "more":
         items.pop(item, None)
     return items.get(item, 0)
+
+
+async def ended_meanwhile(request: Request, exc: Exception) -> RedirectResponse:
+    """A logout overtook the request: there is no cart left to change."""
+    return back()
 
 
 def back() -> RedirectResponse:

@@ -65,14 +65,15 @@ class Known:
         return bool(self.values or self.visible_flashes())
 
 
-Token = tuple[int, int]  # handle and secret
+Token = tuple[int, int, float]  # handle, secret, and when it was sealed
 
 
 class Model:
-    def __init__(self) -> None:
+    def __init__(self, now: float, *, rolling: bool) -> None:
+        self.rolling = rolling
         self.records: dict[int, Kept] = {}
         self.jar: Token | None = None
-        self.now = 0.0
+        self.now = now
         self.made = 0
 
     def new(self) -> int:
@@ -86,11 +87,13 @@ class Model:
     def begin(self) -> Known:
         if self.jar is None:
             return Known(None, {}, [])
-        handle, secret = self.jar
+        handle, secret, sealed_at = self.jar
         kept = self.record(handle)
         if kept is None or kept.secret != secret:
             superseded = kept is not None and kept.previous == secret and self.now < kept.previous_until
             return Known(None, {}, [], dead=superseded)
+        if self.rolling and self.now >= sealed_at + MAX_AGE:
+            return Known(None, {}, [])
         return Known(handle, dict(kept.values), list(kept.flashes), kept.epoch, base=dict(kept.values))
 
     def end(self, known: Known) -> None:
@@ -110,17 +113,20 @@ class Model:
             if known.has_content():
                 handle, secret = self.new(), self.new()
                 self.records[handle] = Kept(dict(known.values), list(known.added), 0, secret, self.now + MAX_AGE)
-                self.jar = (handle, secret)
+                self.jar = (handle, secret, self.now)
             return
         self.commit(known, known.handle)
 
     def commit(self, known: Known, handle: int) -> None:
         edited = known.cleared or known.regenerated or known.added or known.consumed
-        if not edited and known.values == known.base:
+        if not edited and known.values == known.base and not self.rolling:
             return
         kept = self.record(handle)
         if kept is None or kept.epoch != known.epoch:
             return
+        if self.rolling:
+            kept.ends_at = self.now + MAX_AGE
+            self.jar = (handle, kept.secret, self.now)
         if known.cleared:
             kept.values, kept.flashes = dict(known.values), list(known.added)
         else:
@@ -133,7 +139,7 @@ class Model:
         if known.regenerated:
             kept.previous, kept.previous_until = kept.secret, self.now + SUPERSEDED_FOR
             kept.secret, kept.ends_at = self.new(), self.now + MAX_AGE
-            self.jar = (handle, kept.secret)
+            self.jar = (handle, kept.secret, self.now)
 
 
 # -- the real thing -------------------------------------------------------------------------------------------------
@@ -189,8 +195,8 @@ class Program:
 
     def __init__(self, seed: int, store: RecordStore, clock: Clock, *, expires: bool) -> None:
         self.chance = random.Random(seed)
-        self.model, self.clock, self.expires = Model(), clock, expires
-        self.model.now = clock.now
+        rolling = self.chance.random() < 0.5
+        self.model, self.clock, self.expires = Model(clock.now, rolling=rolling), clock, expires
         self.requests: list[tuple[Request, Known]] = []
         self.by_path: dict[str, Request] = {}
         self.counter = 0
@@ -198,8 +204,9 @@ class Program:
         async def handle(scope: Any) -> None:
             await self.by_path[scope["path"]].run(scope["session"])
 
-        app = application(handle, store=store, clock=clock, max_age=MAX_AGE, rolling=False)
-        self.browser = Browser(app)
+        # A rolling session is renewed by each request here: the deadline moves by touch, or together with a change.
+        lifetime: Any = {"max_age": MAX_AGE, "rolling": rolling, "refresh_interval": 0 if rolling else None}
+        self.browser = Browser(application(handle, store=store, clock=clock, **lifetime))
 
     async def run(self) -> None:
         for _ in range(STEPS):
