@@ -251,6 +251,8 @@ def _check_key(name: str, key: object) -> str:
         raise ValueError(f"{name} has {len(text)} characters; at least {SHORTEST_KEY} are needed, better 32; {HINT}")
     if len(set(text)) < FEWEST_CHARACTERS:
         raise ValueError(f"{name} has fewer than {FEWEST_CHARACTERS} different characters; {HINT}")
+    if text in (text + text)[1:-1]:
+        raise ValueError(f"{name} repeats itself; {HINT}")
     return text
 
 

@@ -50,9 +50,10 @@ class Lifetime:
             raise ValueError(f"refresh_interval={self.refresh_interval!r}: must not be negative; None picks one")
         object.__setattr__(self, "duration", self.browser_session_ttl if self.max_age is None else self.max_age)
         object.__setattr__(self, "interval", self._interval())
-        if self.rolling and self.duration > 0 and (self.refresh_interval or 0) >= self.duration:
+        bounds = [self.duration] if self.absolute_timeout is None else [self.duration, self.absolute_timeout]
+        if self.rolling and self.duration > 0 and (self.refresh_interval or 0) >= min(bounds):
             raise ValueError(
-                f"refresh_interval={self.refresh_interval!r} is not shorter than the lifetime of {self.duration} s, "
+                f"refresh_interval={self.refresh_interval!r} is not shorter than the lifetime of {min(bounds)} s, "
                 "so the session would never be renewed; make it shorter, or set rolling=False"
             )
 

@@ -63,6 +63,10 @@ class Loaded(NamedTuple):
     secret: bytes = b""
     version: bytes = b""
 
+    def __repr__(self) -> str:
+        # Whoever prints it, in a debugger or a crash report, must not print the secret.
+        return f"<Loaded: record {self.handle.hex() or 'in a cookie'}, renewed_at={self.renewed_at}>"
+
 
 _EDITS = (
     "_edited",
@@ -89,15 +93,13 @@ class Session(LazyDict):
         accessed: whether this request used the session in any way.
         modified: whether a method of the dict changed it, or ``mark_modified()`` was called. For information:
             a commit compares values.
-        error: why the cookie that the browser presented was refused; None if it was accepted or there was none.
     """
-
-    error: CookieRefused | None = None
 
     # What was loaded, and what this request did to it.
     _pending: Callable[[Session], None] | None = None
     _filling: object = None  # another one each time that it is filled
     _loaded: Loaded | None = None
+    _error: CookieRefused | None = None
     _base = b""
     _doomed: Loaded | None = None  # the record that invalidate() leaves behind, to be deleted
     _ended = False  # invalidate() was called
@@ -136,7 +138,7 @@ class Session(LazyDict):
         self._settle(loaded, self._policy.serializer.dumps({}) if loaded is None else loaded.record.values)
         self._filling = object()
         self._pending = None
-        self.error = error
+        self._error = error
         self._shared = False
         dict.clear(self)
         dict.update(self, loaded.values if loaded else {})
@@ -189,6 +191,12 @@ class Session(LazyDict):
         """The public name of its record, as 32 hexadecimal digits; safe to log. None if there is no record."""
         self.mark_accessed()
         return self._loaded.handle.hex() if self._loaded and self._loaded.handle else None
+
+    @property
+    def error(self) -> CookieRefused | None:
+        """Why the cookie that the browser presented was refused; None if it was accepted or there was none."""
+        self.mark_accessed()
+        return self._error
 
     @property
     def is_new(self) -> bool:

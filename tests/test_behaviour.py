@@ -8,12 +8,14 @@ import pytest
 
 from asgi_sessions import (
     BadSignature,
+    JSONSerializer,
     Malformed,
     MemoryStore,
     SerializationError,
     Session,
     SessionConfig,
     Store,
+    Stored,
     Unknown,
     get_session,
 )
@@ -151,6 +153,27 @@ async def test_every_access_says_that_the_response_varies_by_cookie(store: Store
 async def test_a_cookie_response_is_not_for_shared_caches(store: Store) -> None:
     response = await Browser(application(count, store=store)).get()
     assert response.header("cache-control") == 'no-cache="Set-Cookie"'
+
+
+async def test_reading_does_not_rewrite_what_another_program_encoded() -> None:
+    store = MemoryStore()
+
+    async def fill(session: Session) -> None:
+        session["list"] = [1, 2]
+
+    async def look(session: Session) -> Any:
+        return [session["list"], session.handle]
+
+    app = application({"/fill": fill, "/": look}, store=store, serializer=JSONSerializer())
+    browser = Browser(app)
+    await browser.get("/fill")
+    handle = bytes.fromhex((await browser.get("/")).json()[1])
+    kept = await store.read(handle)
+    assert kept is not None
+    indented = json.dumps(json.loads(kept.data), indent=2).encode()
+    await store.swap(handle, kept.version, b"elsewise", indented)
+    assert (await browser.get("/")).json()[0] == [1, 2]
+    assert await store.read(handle) == Stored(b"elsewise", indented)
 
 
 # -- flashes ----------------------------------------------------------------------------------------------------------

@@ -159,9 +159,7 @@ names = [b"session", b"xsession", b"__Host-session", b"SESSION", b"sess", b"ion"
 marks = [b"session=", b"=", b";", b"; ", b" ", b"\t", b",", b'"', b"\\", b"\x00", b"\n", b"\xa0", b"\xff"]
 pieces = st.sampled_from(names + marks)
 cookie_headers = st.lists(pieces, max_size=24).map(b"".join) | st.binary(max_size=40)
-all_headers = st.lists(
-    st.tuples(st.sampled_from([b"cookie", b"cookie", b"host"]), cookie_headers), max_size=4
-)
+all_headers = st.lists(st.tuples(st.sampled_from([b"cookie", b"cookie", b"host"]), cookie_headers), max_size=4)
 
 
 @settings(max_examples=200, deadline=None)
@@ -228,9 +226,7 @@ def test_a_token_is_a_cookie_name(name):
     assert check_cookie_name(name) == name.encode()
 
 
-@pytest.mark.parametrize(
-    "bad", [*list(' \t\r\n\x00\x7f()<>@,;:\\"/[]?={}'), "é", "\u017f", "\ud800", "\uff53"]
-)
+@pytest.mark.parametrize("bad", [*list(' \t\r\n\x00\x7f()<>@,;:\\"/[]?={}'), "é", "\u017f", "\ud800", "\uff53"])
 def test_a_character_that_no_cookie_name_has_is_refused_by_name(bad):
     with pytest.raises(ValueError) as caught:
         check_cookie_name(f"my{bad}session")
@@ -390,9 +386,7 @@ def test_an_attribute_that_needs_secure_is_refused_without_it(options, what):
 
 @pytest.mark.parametrize("name", ["__Host-id", "__host-id", "__Secure-id", "__SECURE-id"])
 def test_a_prefixed_name_is_refused_without_secure(name):
-    with pytest.raises(
-        ValueError, match=f"browsers refuse the cookie name '{name}' without Secure; write None"
-    ):
+    with pytest.raises(ValueError, match=f"browsers refuse the cookie name '{name}' without Secure; write None"):
         CookieOptions(https_only=False).validate(name)
 
 
@@ -645,11 +639,7 @@ def test_a_cache_control_that_is_as_strict_stays_as_it_is(value):
     assert headers == before
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from([b"vary", b"Cache-Control", b"x"]), st.binary(max_size=20)), max_size=4
-    )
-)
+@given(st.lists(st.tuples(st.sampled_from([b"vary", b"Cache-Control", b"x"]), st.binary(max_size=20)), max_size=4))
 @settings(max_examples=100, deadline=None)
 def test_joining_a_second_time_changes_nothing(headers):
     add_vary(headers)

@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
-from asgi_sessions.testing import StoreContract
 
 from asgi_sessions import RecordStore
+from asgi_sessions.testing import StoreContract
 
 README = Path(__file__).parent.parent.joinpath("README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)

@@ -1,0 +1,138 @@
+"""Breaks each mechanism once, and fails if no test notices: ``python -m tests.mutations``.
+
+Each mutation replaces a piece of the source in a temporary copy of the package and runs the tests that guard it. A piece
+that is not there any more is an error too, so that this list keeps up with the code.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT = 180  # seconds for the tests of one mutation
+FAILED = 1  # pytest's exit code; a piece that can not even be imported is another one, and proves nothing
+
+MODEL = "tests/consistency/test_model.py"
+PARALLEL = "tests/consistency/test_interleavings.py"
+LATE = "tests/consistency/test_late.py"
+EXCLUSIVE = "tests/consistency/test_exclusive.py"
+FAILURES = "tests/consistency/test_failures.py"
+CANCELLATION = "tests/consistency/test_cancellation.py"
+CONTRACT = "tests/stores/test_contract.py"
+FILES = "tests/stores"
+BEHAVIOUR = "tests/test_behaviour.py"
+REGISTRY = "tests/test_registry.py"
+KEYRING = "tests/test_keyring.py"
+RECORD = "tests/test_record.py"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """What is broken: ``old`` becomes ``new`` in a module; ``tests`` are those that must notice."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTATIONS = [
+    # commits
+    Mutation("swap takes any version", "stores/memory.py", "kept is None or kept.version != old", "kept is None", CONTRACT),
+    Mutation("create overwrites", "stores/memory.py", "            if kept is None:\n", "            if True:\n", CONTRACT),
+    Mutation("drop the epoch check", "stores/base.py", "if rival.record.epoch != loaded.record.epoch:", "if False:", PARALLEL),
+    Mutation("forget the commit list", "stores/base.py", "or version in rival.record.commits", "", FAILURES),
+    Mutation("delete whatever the epoch", "stores/base.py", "decoded.record.epoch != loaded.record.epoch:\n                    return False", "False:\n                    return False", MODEL),
+    Mutation("a second logout expires a newer cookie", "stores/base.py", "return attempt > 0", "return True", PARALLEL),
+    Mutation("the last writer wins", "record.py", "if change.cleared or record.values == change.base:", "if True:", PARALLEL),
+    Mutation("merging forgets removed keys", "record.py", "if key in mine or key not in base", "if True", RECORD),
+    Mutation("flashes are added twice", "record.py", "if flash.id not in there", "if True", RECORD),
+    Mutation("clear keeps the epoch", "record.py", "if change.cleared or change.secret_hash:", "if change.secret_hash:", PARALLEL),
+    Mutation("regenerate keeps the epoch", "record.py", "if change.cleared or change.secret_hash:", "if change.cleared:", PARALLEL),
+    # tokens
+    Mutation("accept the previous secret", "record.py", "if not compare_digest(presented, record.secret_hash):", "if presented not in (record.secret_hash, record.previous_hash):", PARALLEL),
+    Mutation("accept any secret", "record.py", "if not compare_digest(presented, record.secret_hash):", "if False:", "tests/hostile/test_attacks.py"),
+    Mutation("forget the previous secret at once", "record.py", "SUPERSEDED_FOR = 60", "SUPERSEDED_FOR = 0", PARALLEL),
+    Mutation("keys are not bound to the cookie's name", "keyring.py", "cookie_name.encode()", "b''", KEYRING),
+    Mutation("keys are not bound to the mode", "keyring.py", "mode.encode()", "b''", KEYRING),
+    Mutation("tokens of the future are fine", "keyring.py", "sealed_at > now + CLOCK_SKEW", "False", KEYRING),
+    # leases
+    Mutation("a lease keeps nobody out", "stores/base.py", "taken.until > now and", "False and", EXCLUSIVE),
+    Mutation("a lease lasts for ever", "stores/base.py", "taken.until > now and", "", EXCLUSIVE),
+    Mutation("a holder commits after its lease", "stores/base.py", "lease is None or lease.holder != holder or lease.until <= now", "False", EXCLUSIVE),
+    Mutation("a lease is not given back", "exclusive.py", "plan.release = True", "pass", EXCLUSIVE),
+    # when
+    Mutation("commit what an error response left", "middleware.py", 'if message.get("status", 200) >= 500:', "if False:", LATE),
+    Mutation("late changes are forgotten", "middleware.py", "await self._sessions.finish()\n        elif", "pass\n        elif", LATE),
+    Mutation("a failed commit is answered as a success", "middleware.py", "            raise self.error\n        await self._send(self._start(message))", "            pass\n        await self._send(self._start(message))", FAILURES),
+    Mutation("a cancelled commit is abandoned", "exchange.py", "            await _undisturbed(work)\n", "            pass\n", CANCELLATION),
+    Mutation("commit after an encoding error", "registry.py", "            if not failed:\n", "            if True:\n", REGISTRY),
+    Mutation("a superseded request writes", "exchange.py", "        if session._superseded:\n", "        if False:\n", PARALLEL),
+    Mutation("a new session may be created late", "exchange.py", "(plan.created is not None and plan.doomed is None)", "False", LATE),
+    # cookies
+    Mutation("Vary is forgotten", "middleware.py", "        if exchange.accessed:\n            add_vary(headers)", "        if False:\n            add_vary(headers)", BEHAVIOUR),
+    Mutation("reading rewrites what another program encoded", "session.py", "return self._written or not self._is_respelled(values)", "return True", BEHAVIOUR),
+    Mutation("an unchanged session is written", "session.py", "if edited or chosen or values == self._base:\n            return bool(edited or chosen)", "if True:\n            return True", BEHAVIOUR),
+    Mutation("nested changes are trusted to flags", "lazydict.py", "        if type(value) not in _IMMUTABLE:\n            self._shared = True\n        return value\n\n    def get", "        return value\n\n    def get", BEHAVIOUR),
+    Mutation("a stale cookie is not sealed anew", "plans.py", "before.stale or ", "", BEHAVIOUR),
+    Mutation("the server does not enforce the lifetime", "record.py", "if now >= ends_at:", "if False:", BEHAVIOUR),
+    # files
+    Mutation("no lock on files", "stores/files.py", "    except BlockingIOError:\n        return False", "    except BlockingIOError:\n        return True", FILES),
+    Mutation("touch rewrites the data", "stores/files.py", "            os.utime(self._file(handle), ns=_deadline(expires_at), follow_symlinks=False)", "            self._write(self._file(handle), kept[0], expires_at)", FILES),
+    Mutation("corrupt files are taken", "stores/files.py", "!= MAGIC + _checksum(stored)", "== b''", FILES),
+    Mutation("temporary files stay", "stores/files.py", "            temporary.unlink(missing_ok=True)\n", "            pass\n", FILES),
+    Mutation("symbolic links are followed", "stores/files.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW", "_READ = os.O_RDONLY", FILES),
+]  # fmt: skip
+
+
+def notices(mutation: Mutation, tree: Path) -> bool:
+    """Whether a test fails when this is broken."""
+    source = ROOT / "asgi_sessions" / mutation.module
+    text = source.read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        raise SystemExit(f"{mutation.name}: {mutation.module} has the piece {text.count(mutation.old)} times")
+    broken = tree / "asgi_sessions" / mutation.module
+    broken.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    try:
+        return run(tree, mutation.tests) == FAILED
+    finally:
+        broken.write_text(text, encoding="utf-8")
+
+
+def run(tree: Path, tests: str) -> int:
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()]
+    try:
+        return subprocess.run(command, cwd=tree, capture_output=True, timeout=TIMEOUT, check=False).returncode
+    except subprocess.TimeoutExpired:
+        return FAILED  # a test that hangs has noticed, too
+
+
+def main() -> int:
+    wanted = sys.argv[1:]
+    mutations = [m for m in MUTATIONS if not wanted or any(word in m.name for word in wanted)]
+    survived = []
+    with tempfile.TemporaryDirectory() as directory:
+        tree = Path(directory)
+        for name in ("asgi_sessions", "tests"):
+            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, tree / name)
+        for tests in sorted({mutation.tests for mutation in mutations}):
+            if run(tree, tests) != 0:
+                raise SystemExit(f"{tests} does not pass as it is")
+        for number, mutation in enumerate(mutations, start=1):
+            noticed = notices(mutation, tree)
+            print(f"{number:3}/{len(mutations)} {'noticed ' if noticed else 'SURVIVED'} {mutation.name}", flush=True)
+            survived += [] if noticed else [mutation.name]
+    print(f"{len(mutations) - len(survived)} of {len(mutations)} mutations noticed")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
