@@ -71,10 +71,8 @@ def _demo(options: argparse.Namespace) -> int:
     try:
         from .demo import serve
     except ModuleNotFoundError as exc:
-        print(
-            f"The demo needs {exc.name}: pip install 'asgi-session-registry[demo]'",
-            file=sys.stderr,
-        )
+        missing = (exc.name or str(exc)).partition(".")[0]
+        print(f"The demo needs {missing}: pip install 'asgi-session-registry[demo]'", file=sys.stderr)
         return 1
     return serve(options.host, options.port, options.data)
 

@@ -8,19 +8,32 @@ end, must be what the model says. A program is made from its seed alone, so a fa
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
+import inspect
 import random
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from asgi_sessions import FilesystemStore, MemoryStore, RecordStore, RedisStore, Session, Stored
+from asgi_sessions import (
+    FilesystemStore,
+    MemoryStore,
+    RecordStore,
+    RedisStore,
+    Session,
+    SessionRegistry,
+    SessionSuperseded,
+    Stored,
+)
 from tests.browser import Browser, Clock, Response, application
 
 MAX_AGE = 1000  # seconds
 SUPERSEDED_FOR = 60  # seconds
 KEYS = "abc"
 STEPS = 14
+ACTS = ["set", "set", "set", "delete", "flash", "take", "clear", "regenerate", "invalidate", "save", "exclusive"]
 AT_ONCE = 3
 
 
@@ -40,6 +53,9 @@ class Kept:
     previous_until: float = 0
 
 
+KEEP = object()
+
+
 @dataclass
 class Known:
     """What a request knows of its session; ``kept`` None: it has none."""
@@ -56,6 +72,23 @@ class Known:
     added: list[str] = field(default_factory=list)
     consumed: list[str] = field(default_factory=list)
     base: dict[str, int] = field(default_factory=dict)
+    secret: int = -1
+    cookie: Any = KEEP  # what the response will say: a token, None to expire, KEEP for nothing
+
+    def settle(self, kept: Kept | None = None) -> None:
+        """What was done so far is dealt with."""
+        self.base, self.added, self.consumed = dict(self.values), [], []
+        self.cleared = self.regenerated = False
+        self.doomed = None
+        if kept is not None:
+            self.flashes, self.epoch, self.secret = list(kept.flashes), kept.epoch, kept.secret
+
+    def drop(self) -> None:
+        """A logout, a login or a clear was faster."""
+        self.dead, self.cookie = True, KEEP
+        if self.doomed is not None:
+            self.handle, self.flashes = None, []
+        self.settle()
 
     def visible_flashes(self) -> list[str]:
         stored = [] if self.cleared else [flash for flash in self.flashes if flash not in self.consumed]
@@ -94,28 +127,44 @@ class Model:
             return Known(None, {}, [], dead=superseded)
         if self.rolling and self.now >= sealed_at + MAX_AGE:
             return Known(None, {}, [])
-        return Known(handle, dict(kept.values), list(kept.flashes), kept.epoch, base=dict(kept.values))
+        values = dict(kept.values)
+        return Known(handle, values, list(kept.flashes), kept.epoch, base=dict(values), secret=secret)
 
     def end(self, known: Known) -> None:
+        self.save(known)
+        if known.cookie is not KEEP:
+            self.jar = known.cookie
+
+    def save(self, known: Known) -> None:
         if known.dead:
+            known.settle()
             return
         if known.cleared and not known.has_content() and known.handle is not None:
             known.doomed, known.doomed_epoch, known.handle = known.handle, known.epoch, None
-            known.values, known.flashes, known.added = {}, [], []
-        if known.doomed is not None:
-            kept = self.record(known.doomed)
-            if kept is None or kept.epoch != known.doomed_epoch:
-                return
-            del self.records[known.doomed]
-            if not known.has_content():
-                self.jar = None
-        if known.handle is None:
-            if known.has_content():
-                handle, secret = self.new(), self.new()
-                self.records[handle] = Kept(dict(known.values), list(known.added), 0, secret, self.now + MAX_AGE)
-                self.jar = (handle, secret, self.now)
+        if known.doomed is not None and not self.delete(known):
             return
-        self.commit(known, known.handle)
+        if known.handle is not None:
+            self.commit(known, known.handle)
+        elif known.has_content():
+            self.create(known)
+
+    def delete(self, known: Known) -> bool:
+        kept, doomed = self.record(known.doomed), known.doomed
+        if kept is None or kept.epoch != known.doomed_epoch or doomed is None:
+            known.drop()
+            return False
+        del self.records[doomed]
+        known.doomed = None
+        if not known.has_content():
+            known.cookie, known.flashes = None, []
+            known.settle()
+        return True
+
+    def create(self, known: Known) -> None:
+        handle, secret = self.new(), self.new()
+        kept = self.records[handle] = Kept(dict(known.values), list(known.added), 0, secret, self.now + MAX_AGE)
+        known.handle, known.cookie = handle, (handle, secret, self.now)
+        known.settle(kept)
 
     def commit(self, known: Known, handle: int) -> None:
         edited = known.cleared or known.regenerated or known.added or known.consumed
@@ -123,10 +172,8 @@ class Model:
             return
         kept = self.record(handle)
         if kept is None or kept.epoch != known.epoch:
+            known.drop()
             return
-        if self.rolling:
-            kept.ends_at = self.now + MAX_AGE
-            self.jar = (handle, kept.secret, self.now)
         if known.cleared:
             kept.values, kept.flashes = dict(known.values), list(known.added)
         else:
@@ -138,8 +185,38 @@ class Model:
             kept.epoch += 1
         if known.regenerated:
             kept.previous, kept.previous_until = kept.secret, self.now + SUPERSEDED_FOR
-            kept.secret, kept.ends_at = self.new(), self.now + MAX_AGE
-            self.jar = (handle, kept.secret, self.now)
+            kept.secret = self.new()
+        if known.regenerated or self.rolling:
+            kept.ends_at = self.now + MAX_AGE
+            known.cookie = (handle, kept.secret, self.now)
+        known.secret = kept.secret
+        known.settle(kept)
+
+    def exclusive(self, known: Known, key: str, value: int) -> None:
+        """Save, load fresh, set one key, save: nobody else is in between."""
+        dropped = not known.dead and self.would_drop(known)
+        self.save(known)
+        if dropped:
+            return
+        if known.handle is None:
+            known.values[key] = value
+            self.save(known)
+            return
+        kept = self.record(known.handle)
+        if kept is None or kept.secret != known.secret:
+            known.handle, known.values, known.flashes, known.dead = None, {}, [], True
+            known.settle()
+            return
+        known.dead, known.values = False, dict(kept.values)
+        known.settle(kept)
+        known.values[key] = value
+        self.save(known)
+
+    def would_drop(self, known: Known) -> bool:
+        trial = copy.deepcopy(self)
+        probe = copy.deepcopy(known)
+        trial.save(probe)
+        return probe.dead
 
 
 # -- the real thing -------------------------------------------------------------------------------------------------
@@ -153,9 +230,15 @@ class Request:
         self.done: asyncio.Queue[Any] = asyncio.Queue()
         self.task: asyncio.Task[Response] = asyncio.ensure_future(browser.get(path))  # it runs at the next await
 
-    async def run(self, session: Session) -> None:
-        while (do := await self.todo.get()) is not None:
-            await self.done.put(do(session))
+    async def run(self, scope: Any) -> None:
+        """Steps get the session; asynchronous ones may find that somebody else was faster."""
+        self.sessions: SessionRegistry = scope["sessions"]
+        while (step := await self.todo.get()) is not None:
+            result = step(scope["session"])
+            if inspect.isawaitable(result):
+                with contextlib.suppress(SessionSuperseded):
+                    await result
+            await self.done.put(result)
 
     async def do(self, step: Any) -> Any:
         self.todo.put_nowait(step)
@@ -202,7 +285,7 @@ class Program:
         self.counter = 0
 
         async def handle(scope: Any) -> None:
-            await self.by_path[scope["path"]].run(scope["session"])
+            await self.by_path[scope["path"]].run(scope)
 
         # A rolling session is renewed by each request here: the deadline moves by touch, or together with a change.
         lifetime: Any = {"max_age": MAX_AGE, "rolling": rolling, "refresh_interval": 0 if rolling else None}
@@ -244,7 +327,7 @@ class Program:
         assert (self.model.jar is None) == (not self.browser.jar)
 
     async def act(self, request: Request, known: Known) -> None:
-        act = self.chance.choice(["set", "set", "set", "delete", "flash", "take", "clear", "regenerate", "invalidate"])
+        act = self.chance.choice(ACTS)
         await getattr(self, f"act_{act}")(request, known)
         assert await request.do(look) == (known.values, known.visible_flashes())
 
@@ -285,6 +368,20 @@ class Program:
         known.handle, known.values, known.flashes, known.base = None, {}, [], {}
         known.added, known.consumed, known.cleared, known.regenerated = [], [], False, False
         await request.do(Session.invalidate)
+
+    async def act_save(self, request: Request, known: Known) -> None:
+        self.model.save(known)
+        await request.do(Session.save)
+
+    async def act_exclusive(self, request: Request, known: Known) -> None:
+        key, value = self.chance.choice(KEYS), self.chance.randrange(1000)
+        self.model.exclusive(known, key, value)
+
+        async def section(session: Session) -> None:
+            async with request.sessions.exclusive(timeout=5) as inside:
+                inside[key] = value
+
+        await request.do(section)
 
 
 def seeds(request: pytest.FixtureRequest, usual: int, chaos: int) -> range:
