@@ -1,0 +1,1 @@
+"""What sessions cost: ``python -m benchmarks``."""
