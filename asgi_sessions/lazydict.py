@@ -124,6 +124,8 @@ class LazyDict(dict[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.mark_modified()
+        if type(value) not in _IMMUTABLE:
+            self._shared = True  # whoever wrote a list may still have it in hand
         dict.__setitem__(self, key, value)
 
     def __delitem__(self, key: Any) -> None:
@@ -132,11 +134,13 @@ class LazyDict(dict[Any, Any]):
 
     def __ior__(self, other: Any) -> Self:
         self.mark_modified()
+        self._shared = True
         dict.update(self, other)
         return self
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         self.mark_modified()
+        self._shared = True
         dict.update(self, *args, **kwargs)
 
     def setdefault(self, key: Any, default: Any = None) -> Any:

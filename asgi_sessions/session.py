@@ -149,7 +149,6 @@ class Session(LazyDict):
             self.__dict__.pop(name, None)
         self._loaded = loaded
         self._base = values
-        self._shared = self._shared or self._written  # whoever wrote a list may still have it in hand
         self._written = False
 
     def _edits(self) -> dict[str, Any]:
