@@ -191,6 +191,16 @@ async def test_what_is_no_record_is_put_aside_and_not_followed(
     assert await store.read(HANDLE) == KEPT
 
 
+async def test_a_link_to_a_valid_record_is_not_followed(store: FilesystemStore, path: Path) -> None:
+    file = record_file(path)
+    elsewhere = path / "elsewhere"
+    file.rename(elsewhere)
+    file.symlink_to(elsewhere)
+    assert await store.read(HANDLE) is None
+    assert not os.path.lexists(file)
+    assert elsewhere.exists()
+
+
 async def test_a_corrupt_record_is_reported_once(
     store: FilesystemStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
