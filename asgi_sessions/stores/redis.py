@@ -92,6 +92,15 @@ redis.call('DEL', KEYS[1])
 return false
 """)
 
+# ARGV: version. Renames a record that is still that one; its deadline goes along, and the cluster's hash slot stays.
+QUARANTINE = Script("""\
+if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then return 0 end
+local aside = KEYS[1] .. ':corrupt'
+if not string.find(KEYS[1], '{', 1, true) then aside = '{' .. KEYS[1] .. '}:corrupt' end
+redis.call('RENAME', KEYS[1], aside)
+return 1
+""")
+
 
 class RedisStore(RecordStore):
     """Keeps each session under one key, ``prefix`` + handle in hex, with Redis's own expiry.
@@ -169,6 +178,13 @@ class RedisStore(RecordStore):
 
     async def delete(self, handle: bytes, version: bytes | None = None) -> Stored | None:
         return _stored(await self._run(DELETE, handle, *(() if version is None else (version,))))
+
+    async def quarantine(self, handle: bytes, version: bytes) -> None:
+        """Rename it to ``{key}:corrupt``, where it ends at its deadline; without the right to RENAME it stays."""
+        try:
+            await self._run(QUARANTINE, handle, version)
+        except StoreError as exc:
+            logger.warning("session record %s was not put aside: %s", handle.hex(), exc)
 
     def _key(self, handle: bytes) -> bytes:
         # Hex costs 16 bytes per key; it can be typed into redis-cli, and never contains a cluster's {hash tag}.
