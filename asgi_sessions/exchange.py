@@ -121,7 +121,7 @@ class Exchange:
     async def reload(self, session: Session) -> None:
         loaded, binding = session._loaded, cast(Binding, session._policy)
         if loaded is None:
-            session._fill(None, session.error)
+            session._refill_ended()
             return
         token = Unsealed(loaded.handle + loaded.secret, int(loaded.renewed_at), loaded.stale)
         store = cast(RecordStore, binding.store)
@@ -249,6 +249,10 @@ class Exchange:
             raise self._drop(plan)
         if plan.after is None:
             return
+        if plan.doomed is not None:  # gone for good: what is repeated, or saved again, must not miss it
+            if plan.session._doomed is plan.doomed:
+                plan.session.__dict__.pop("_doomed", None)
+            plan.doomed = None
         if plan.created is not None:
             await self._create(store, plan, plan.after, plan.created)
             return

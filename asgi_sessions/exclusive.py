@@ -111,9 +111,11 @@ async def _leave(exchange: Exchange, session: Session, *, drop: bool) -> list[Se
 
 
 def _restore(session: Session, known: Loaded | None) -> None:
-    if known is not None:
-        known = known._replace(values=cast(Binding, session._policy).codec.values(known.record))
-    session._fill(known, session.error)
+    if known is None:
+        session._refill_ended()
+        return
+    values = cast(Binding, session._policy).codec.values(known.record)
+    session._fill(known._replace(values=values), session.error)
 
 
 def _release_only(exchange: Exchange, session: Session, loaded: Loaded) -> Plan:

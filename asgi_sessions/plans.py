@@ -185,9 +185,10 @@ def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) 
 
 def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[Scope, bytes]:
     """A cookie of another path or domain is another cookie: expire the former one."""
-    if plan.before is None or plan.session._cookie is UNSET:
+    known = plan.before or plan.doomed
+    if known is None or (plan.doomed is None and plan.session._cookie is UNSET):
         return {}
-    former = effective_options(plan.binding, plan.before.record.cookie)
+    former = effective_options(plan.binding, known.record.cookie)
     if (former.path, former.domain) == (writer.options.path, writer.options.domain):
         return {}
     return {(former.path, former.domain): _writer(plan.binding, former).expire(secure=secure)}

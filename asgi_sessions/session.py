@@ -143,6 +143,13 @@ class Session(LazyDict):
         dict.clear(self)
         dict.update(self, loaded.values if loaded else {})
 
+    def _refill_ended(self) -> None:
+        """Drop what this request did to a session without a record; what ended before stays ended."""
+        ending = {"_doomed", "_ended", "_superseded"}
+        kept: dict[str, Any] = {name: value for name, value in self.__dict__.items() if name in ending}
+        self._fill(None, self.error)
+        self.__dict__.update(kept, _edited=bool(kept))
+
     def _settle(self, loaded: Loaded | None, values: bytes) -> None:
         """``loaded`` is what the store keeps, ``values`` the new base; there is nothing to commit."""
         for name in _EDITS:
@@ -298,7 +305,8 @@ class Session(LazyDict):
     def regenerate(self) -> None:
         """Give the session a new secret; call it at login and at every change of privileges.
 
-        Values and handle stay, the old cookie is worthless from the commit on (session fixation, OWASP ASVS V7.2.4).
+        Values and handle stay, the old cookie is worthless from the commit on (session fixation, OWASP ASVS V7.2.4);
+        of a cookie session, which no server can end, an old copy stays good until it expires.
         It restarts the ``absolute_timeout``.
 
         Raises:
@@ -336,6 +344,7 @@ class Session(LazyDict):
 
         Raises:
             ValueError: ``max_age`` is not a positive number of seconds.
+            ResponseStarted: the cookie can not reach the browser any more.
         """
         if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not 1 <= max_age <= 1e10:
             raise ValueError(
@@ -344,11 +353,16 @@ class Session(LazyDict):
         self._choose(int(max_age))
 
     def forget(self) -> None:
-        """Keep the session until the browser closes."""
+        """Keep the session until the browser closes; ``ResponseStarted`` as for ``remember()``."""
         self._choose(0)
 
-    def _choose(self, remember: int) -> None:
+    def _need_cookie(self, what: str) -> None:
         self.mark_accessed()
+        if self._exchange.started:
+            raise ResponseStarted(f"session {self.name!r}: {what} after the response started; it needs a cookie")
+
+    def _choose(self, remember: int) -> None:
+        self._need_cookie("another lifetime")
         stored = self._loaded.record.remember if self._loaded else None
         self._remember, self._edited = UNSET if remember == stored else remember, True
 
@@ -360,6 +374,7 @@ class Session(LazyDict):
 
         Raises:
             ValueError: on assignment, attributes that browsers refuse or that contradict each other.
+            ResponseStarted: on assignment, when the cookie can not reach the browser any more.
         """
         self.mark_accessed()
         overrides = self._cookie
@@ -369,7 +384,7 @@ class Session(LazyDict):
 
     @cookie_options.setter
     def cookie_options(self, options: CookieOptions) -> None:
-        self.mark_accessed()
+        self._need_cookie("other cookie attributes")
         options.validate(self._policy.cookie_name)
         configured = self._policy.options
         stored = self._loaded.record.cookie if self._loaded else {}
