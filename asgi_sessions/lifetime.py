@@ -1,6 +1,7 @@
 """When a session ends, and when it is due for renewal."""
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 __all__ = ["DAY", "Lifetime"]
 
@@ -65,9 +66,7 @@ class Lifetime:
 
     def chosen(self, remember: int | None) -> "Lifetime":
         """This lifetime after ``remember(seconds)`` or ``forget()`` (0); None: no choice was made."""
-        if remember is None:
-            return self
-        return replace(self, max_age=remember or None, refresh_interval=None)
+        return self if remember is None else _chosen(self, remember)
 
     def expires_at(self, *, renewed_at: float, started_at: float) -> float:
         """The deadline of a session that started and was last renewed at these instants (POSIX seconds)."""
@@ -83,6 +82,15 @@ class Lifetime:
     def cookie_max_age(self, *, expires_at: float, now: float) -> int | None:
         """The cookie's ``Max-Age``; None for a browser-session cookie."""
         return None if self.max_age is None else max(0, int(expires_at - now))
+
+
+@lru_cache(1024)
+def _chosen(lifetime: Lifetime, remember: int) -> Lifetime:
+    duration = remember or lifetime.browser_session_ttl
+    interval = lifetime.refresh_interval
+    if interval is not None and interval >= min(duration, lifetime.absolute_timeout or duration):
+        interval = None  # it was made for another duration
+    return replace(lifetime, max_age=remember or None, refresh_interval=interval)
 
 
 def _check_seconds(option: str, value: object) -> None:

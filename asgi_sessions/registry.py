@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from .config import Binding, Configuration
-from .exceptions import SessionError, SessionNotConfigured, SessionSuperseded
+from .exceptions import SessionError, SessionNotConfigured, SessionSuperseded, StoreError
 from .exchange import Exchange
 from .exclusive import exclusive
 from .plans import Plan
@@ -142,7 +142,8 @@ class SessionRegistry:
             plans, failed = self._prepared()
             failed |= {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
         for name, error in failed.items():
-            logger.error("session %r: late changes are lost: %s", name, error, exc_info=error)
+            cause = error if isinstance(error, StoreError) else None  # the application's errors say it all
+            logger.error("session %r: late changes are lost: %s", name, error, exc_info=cause)
 
     def _prepared(self) -> tuple[list[Plan], dict[str, SessionError]]:
         """What is to be done, and by name why some sessions can not be committed."""

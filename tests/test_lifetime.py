@@ -151,3 +151,12 @@ def test_what_contradicts_itself_is_refused(options: dict[str, Any], message: st
 
 def test_without_renewal_any_refresh_interval_will_do() -> None:
     assert not Lifetime(max_age=60, refresh_interval=60, rolling=False).is_due(renewed_at=NOW, now=NOW + 60)
+
+
+def test_a_configured_interval_holds_for_a_chosen_lifetime_that_it_fits() -> None:
+    configured = Lifetime(max_age=1000, refresh_interval=10)
+    assert configured.chosen(5000).interval == 10
+    assert configured.chosen(5000).max_age == 5000
+    assert configured.chosen(0).max_age is None
+    assert Lifetime(max_age=1000, refresh_interval=500).chosen(300).interval == 60
+    assert configured.chosen(None) is configured
