@@ -48,14 +48,14 @@ class Line:
     for. A caller who is cancelled leaves: its reply is read and dropped, everybody else goes on.
     """
 
-    __slots__ = ("_connection", "_flusher", "_pending", "_ready", "_sent", "_task", "_timer", "dead")
+    __slots__ = ("_connection", "_flusher", "_pending", "_sent", "_task", "_timer", "_writer", "dead")
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.dead = False
         self._connection = connection
         self._pending: deque[Call] = deque()
         self._sent: deque[Call] = deque()
-        self._ready = False
+        self._writer: asyncio.StreamWriter | None = None  # none as long as the connection is being made
         self._timer: asyncio.TimerHandle | None = None
         self._flusher: asyncio.Task[None] | None = None
         # An empty context: a connection outlives the request that happened to need it first.
@@ -76,11 +76,11 @@ class Line:
         call = Call(pack(command), deadline, loop.create_future())
         if self._timer is None or deadline < self._timer.when():
             self._watch(loop, deadline)
-        if self._sent or self._pending or not self._ready:
+        if self._sent or self._pending or self._writer is None:
             self._pending.append(call)
             self._flush_soon()
         else:
-            await self._send_at_once(call)
+            await self._send_at_once(self._writer, call)
         return await call.reply
 
     def close(self) -> None:
@@ -104,6 +104,9 @@ class Line:
             self._die(RedisTimeoutError if timed_out else RedisConnectionError, str(exc), exc)
         finally:
             self.close()
+            if self._writer is not None:
+                # A close would go on writing what was given up, and on TLS wait for the answer of a hung server.
+                self._writer.transport.abort()
             await self._connection.disconnect(nowait=True)
 
     async def _connect(self) -> None:
@@ -114,7 +117,7 @@ class Line:
         # in between, whose reply would be taken for somebody's.
         connection.socket_timeout = None
         connection.health_check_interval = 0
-        self._ready = True
+        self._writer = connection._writer
 
     async def _read(self) -> None:
         try:
@@ -132,14 +135,14 @@ class Line:
             waiter.set_result(reply)
 
     def _flush_soon(self) -> None:
-        if self._ready and self._pending and self._flusher is None:
-            self._flusher = asyncio.create_task(self._flush(), context=Context())
+        if self._writer is not None and self._pending and self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush(self._writer), context=Context())
 
-    async def _flush(self) -> None:
+    async def _flush(self, writer: asyncio.StreamWriter) -> None:
         while self._pending and not self.dead:
             batch = self._next_batch()
             self._sent.extend(batch)
-            await self._send(b"".join([call.packed for call in batch]))
+            await self._send(writer, b"".join([call.packed for call in batch]))
         self._flusher = None
 
     def _next_batch(self) -> list[Call]:
@@ -152,18 +155,22 @@ class Line:
                 size += len(call.packed)
         return batch
 
-    async def _send_at_once(self, call: Call) -> None:
+    async def _send_at_once(self, writer: asyncio.StreamWriter, call: Call) -> None:
         self._sent.append(call)
         try:
-            await self._send(call.packed)
+            await self._send(writer, call.packed)
         except asyncio.CancelledError:
             call.reply.cancel()
             self._die(RedisConnectionError, "another caller was cancelled while its command was being written")
             raise
 
-    async def _send(self, packed: bytes) -> None:
+    async def _send(self, writer: asyncio.StreamWriter, packed: bytes) -> None:
+        # Not by redis-py's send_packed_command: that calls writelines(). In Python 3.12 and early releases of 3.13 it
+        # never makes drain() wait (CVE-2024-12254), and on a transport that was lost this very turn it leaves the
+        # event loop watching a file descriptor that the next connection may get.
         try:
-            await self._connection.send_packed_command(packed, check_health=False)
+            writer.write(packed)
+            await writer.drain()
         except Exception as exc:
             self._die(RedisConnectionError, str(exc), exc)
 

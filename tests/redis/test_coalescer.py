@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.connection import UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
+from asgi_sessions.exceptions import StoreTimeout
 from asgi_sessions.stores.base import Stored
 from asgi_sessions.stores.coalescer import MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Line, pack
 from asgi_sessions.stores.redis import RedisStore
@@ -219,6 +222,33 @@ async def test_a_write_that_is_cancelled_half_way_costs_the_connection_and_nobod
     redis_server.resume()
     assert await read == Stored(VERSION, b"data")
     assert between.connections == 2
+
+
+async def test_what_was_given_up_half_way_is_not_delivered_later(redis_server: Server) -> None:
+    store = RedisStore(f"{redis_server.url}?client_name=half-way", timeout=0.2)
+    await store.create(bytes(16), VERSION, b"data", soon())  # loads the script
+    redis_server.suspend()
+    with pytest.raises(StoreTimeout):
+        await store.create(handles(2)[1], VERSION, bytes(30_000_000), soon())
+    redis_server.resume()
+    async with asyncio.timeout(10):
+        while "half-way" in [client["name"] for client in redis_server.client.client_list()]:
+            await asyncio.sleep(0.01)
+    assert await store.read(handles(2)[1]) is None
+    await store.close()
+
+
+async def test_a_command_on_a_connection_lost_this_very_turn_leaves_the_next_connection_alone(
+    redis_server: Server,
+) -> None:
+    for _ in range(3):
+        lost = Line(UnixDomainSocketConnection(path=str(redis_server.socket)))
+        await lost.call([b"PING"], later())
+        assert lost._writer is not None
+        lost._writer.transport.abort()  # as it does by itself when it meets a reset; closed at the next turn
+        with pytest.raises(RedisConnectionError):
+            await lost.call([b"PING"], later())
+        await lost.aclose()
 
 
 async def test_the_clients_socket_timeout_cuts_off_no_slow_reply_and_no_idle_connection(between: Proxy) -> None:
