@@ -13,6 +13,13 @@ PACKAGE = Path(asgi_sessions.__file__).parent
 LAYERS = [
     "exceptions",
     "lifetime",
+    "serializers.base",
+    "serializers.walker",
+    "serializers.extensions",
+    "serializers.registered",
+    "serializers.reader",
+    "serializers.messagepack",
+    "serializers.json",
     "serializers",
     "xaes",
     "keyring",

@@ -837,3 +837,48 @@ def test_json_refuses_keys_of_other_types() -> None:
 def test_bad_json_is_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
         text.loads(data)
+
+
+def test_a_dict_of_more_than_a_hundred_thousand_keys_is_refused() -> None:
+    for serializer in (plain, text):
+        assert serializer.loads(serializer.dumps(dict.fromkeys(map(str, range(100_000)), 0)))
+        assert "holds more than 100000 keys" in failure(serializer, dict.fromkeys(map(str, range(100_001)), 0)).reason
+    assert "holds more than 100000 keys" in failure(plain, {"a": set(range(100_001))}).reason
+
+
+@both
+def test_keys_are_counted_all_together_wherever_they_are(serializer: Serializer) -> None:
+    value = [dict.fromkeys(map(str, range(50_000)), 0) for _ in range(2)]
+    assert serializer.loads(serializer.dumps(value)) == value
+    assert "holds more than 100000 keys" in failure(serializer, [*value, {"one": "more"}]).reason
+
+
+def test_what_holds_too_many_keys_is_not_loaded() -> None:
+    small = dict.fromkeys(range(100_000))
+    data = b"\xdf" + (100_001).to_bytes(4) + plain.dumps(small)[5:] + b"\xa1x\xc0"
+    with pytest.raises(Malformed, match="holds more than 100000 keys"):
+        plain.loads(data)
+    with pytest.raises(Malformed, match="holds more than 100000 keys"):
+        text.loads(b"{" + b",".join(b'"%d":1' % n for n in range(100_001)) + b"}")
+
+
+@both
+def test_join_refuses_too_many_keys(serializer: Serializer) -> None:
+    parts = {"a": serializer.dumps(dict.fromkeys(map(str, range(50_001)), 0))}
+    assert serializer.loads(serializer.join(parts))
+    with pytest.raises(SerializationError, match="holds more than 100000 keys"):
+        serializer.join(parts | {"b": parts["a"]})
+
+
+def test_a_hundred_values_may_share_a_hash_but_no_more() -> None:
+    shared = [n * sys.hash_info.modulus for n in range(10, 111)]
+    assert plain.loads(plain.dumps(shared[:100])) == shared[:100]
+    assert "more than 100 values have the same hash" in failure(plain, shared).reason
+    written = [plain.dumps(value) for value in shared]
+    with pytest.raises(Malformed, match="more than 100 values have the same hash"):
+        plain.loads(b"\xdc" + len(written).to_bytes(2) + b"".join(written))
+
+
+def test_equal_values_are_no_collisions() -> None:
+    value = [2**70] * 5000
+    assert plain.loads(plain.dumps(value)) == value

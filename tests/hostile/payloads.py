@@ -17,7 +17,7 @@ from asgi_sessions import Malformed
 from asgi_sessions.record import Flash, digest
 
 from .case import Case
-from .target import SECRET, Headers, Target, cookies
+from .target import KINDS, SECRET, SERVER_KINDS, Headers, Target, cookies
 
 pack = msgspec.msgpack.encode
 KEY_A = b"\x81\xa1a"  # a map of one key, "a"; its value follows
@@ -25,6 +25,11 @@ KEY_A = b"\x81\xa1a"  # a map of one key, "a"; its value follows
 
 def extension(code: int, payload: bytes) -> bytes:
     return b"\xc9" + struct.pack(">Ib", len(payload), code) + payload
+
+
+def of_one_hash(number: int) -> list[bytes]:
+    """Different ints with the same hash, which is an int's remainder by 2**61 - 1."""
+    return [extension(4, (n * (2**61 - 1)).to_bytes(12)) for n in range(1, number + 1)]
 
 
 def nested(code: int, depth: int) -> bytes:
@@ -106,6 +111,17 @@ VALUES: dict[str, bytes] = {
     "marshalled code": marshal.dumps({"user": compile("1", "x", "eval")}),
     "JSON": b'{"user":"ann"}',
     "YAML that makes an object": b"!!python/object/apply:os.system ['true']",
+}
+
+LARGE_VALUES: dict[str, bytes] = {  # no cookie has room for them
+    "10,000 keys of one hash": b"\xdf"
+    + struct.pack(">I", 10_000)
+    + b"".join(key + b"\xc0" for key in of_one_hash(10_000)),
+    "a set of 10,000 ints of one hash": KEY_A
+    + extension(2, b"\xdd" + struct.pack(">I", 10_000) + b"".join(of_one_hash(10_000))),
+    "101 tuples of one hash in one key": b"\x81"
+    + extension(1, b"\xdc" + struct.pack(">H", 101) + b"".join(extension(1, b"\x91" + key) for key in of_one_hash(101)))
+    + b"\xc0",
 }
 
 JSON_VALUES: dict[str, bytes] = {
@@ -207,11 +223,18 @@ RECORDS: dict[str, bytes] = {
 }
 
 
-def _planted(name: str, make: Callable[[Target], bytes], *, as_json: bool = False, put_aside: bool = True) -> Case:
+def _planted(
+    name: str,
+    make: Callable[[Target], bytes],
+    *,
+    as_json: bool = False,
+    put_aside: bool = True,
+    kinds: tuple[str, ...] = KINDS,
+) -> Case:
     async def send(target: Target) -> Headers:
         return cookies(await target.planted(make(target)))
 
-    return Case(name=name, send=send, error=Malformed, put_aside=put_aside, json=as_json)
+    return Case(name=name, send=send, error=Malformed, put_aside=put_aside, json=as_json, kinds=kinds)
 
 
 def _of_values(values: bytes) -> Callable[[Target], bytes]:
@@ -249,6 +272,7 @@ def _flash_bomb(target: Target) -> bytes:
 
 PAYLOADS: list[Case] = [
     *[_planted(f"values: {name}", _of_values(values)) for name, values in VALUES.items()],
+    *[_planted(f"values: {n}", _of_values(values), kinds=SERVER_KINDS) for n, values in LARGE_VALUES.items()],
     *[_planted(f"values: {name}", _of_json(values), as_json=True) for name, values in JSON_VALUES.items()],
     *[_planted(f"a record with {name}", _of_fields(changed)) for name, changed in FIELDS.items()],
     *[_planted(name, lambda target, data=data: data) for name, data in RECORDS.items()],  # type: ignore[misc]  # bound now

@@ -1,0 +1,120 @@
+"""Reads MessagePack, whatever the bytes are."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from ..exceptions import Malformed
+from .base import MAX_DEPTH, TooMuch, check_shape, may_have_many_keys
+from .extensions import READERS, Code, array
+from .registered import Kind
+
+__all__ = ["GuardedReader", "Reader", "needs_guard"]
+
+MAX_COLLISIONS = 100  # different values of one hash
+
+
+class Reader:
+    """Decodes what can not be deep and holds few extensions; see ``needs_guard``.
+
+    Args:
+        names: the registered types by name.
+    """
+
+    def __init__(self, names: Mapping[str, Kind]) -> None:
+        self._names = names
+        self._readers: dict[int, Callable[[memoryview], object]] = READERS | {
+            Code.TUPLE: lambda payload: tuple(self._array(payload)),
+            Code.SET: lambda payload: set(self._array(payload)),
+            Code.FROZENSET: lambda payload: frozenset(self._array(payload)),
+            Code.OBJECT: self._object,
+        }
+        self._decode = msgspec.msgpack.Decoder(ext_hook=self.extension).decode
+        self._split = msgspec.msgpack.Decoder(dict[Any, Raw], ext_hook=self.extension).decode
+
+    def load(self, data: bytes) -> object:
+        """
+        Raises:
+            Malformed: the bytes can not be decoded.
+        """
+        return _read(self._decode, data)
+
+    def split(self, data: bytes) -> dict[Any, bytes]:
+        """A dict's keys, each with its encoded value.
+
+        Raises:
+            Malformed: the bytes are not an encoded dict.
+        """
+        return {key: bytes(part) for key, part in _read(self._split, data).items()}
+
+    def extension(self, code: int, payload: memoryview) -> object:
+        if reader := self._readers.get(code):
+            return reader(payload)
+        raise Malformed(f"extension code {code} is unknown")
+
+    def _array(self, payload: memoryview) -> list[Any]:
+        return array(self._decode(payload))
+
+    def _object(self, payload: memoryview) -> object:
+        name, state = self._array(payload)
+        kind = self._names.get(name)
+        if kind is None:
+            raise Malformed(f"no type is registered as {name!r:.80}")
+        check_shape(state)
+        return kind.decode(state)
+
+
+class GuardedReader(Reader):
+    """For one value, whatever it holds.
+
+    Among a dict's keys, values of one hash are compared with each other. Python keeps the hashes of ``str`` and
+    ``bytes`` from being guessed, but not those of large ints, UUIDs, tuples...: thousands of one hash would take
+    minutes (CWE-407, https://cwe.mitre.org/data/definitions/407.html).
+    """
+
+    def __init__(self, names: Mapping[str, Kind]) -> None:
+        super().__init__(names)
+        self._spelled: dict[int, set[bytes]] = {}  # by hash
+
+    def load(self, data: bytes) -> object:
+        value = super().load(data)
+        check_shape(value)
+        return value
+
+    def split(self, data: bytes) -> dict[Any, bytes]:
+        parts = super().split(data)
+        check_shape(parts)
+        return parts
+
+    def extension(self, code: int, payload: memoryview) -> object:
+        value = super().extension(code, payload)
+        try:
+            same = self._spelled.setdefault(hash(value), set())
+        except TypeError:  # no key then
+            return value
+        same.add(bytes(payload))
+        if len(same) > MAX_COLLISIONS:
+            raise TooMuch(f"more than {MAX_COLLISIONS} values have the same hash")
+        return value
+
+
+def _read(decode: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return decode(data)
+    except Malformed:
+        raise
+    except Exception as exc:  # also what registered decode functions raise
+        raise Malformed("the stored value is not readable MessagePack") from exc
+
+
+# Bytes that can not open a container with something in it, nor an extension: not so many others, not so many levels.
+_NOT_NESTING = bytes(
+    {*range(256)} - {*range(0x81, 0x90), *range(0x91, 0xA0), *range(0xC7, 0xCA), *range(0xD4, 0xD9), *range(0xDC, 0xE0)}
+)
+
+
+def needs_guard(data: bytes) -> bool:
+    """Whether the bytes could exceed a limit."""
+    return len(data.translate(None, _NOT_NESTING)) > MAX_DEPTH or may_have_many_keys(data)
