@@ -9,9 +9,10 @@ from msgspec import UNSET, UnsetType
 
 from .cookies import CookieOptions, CookieWriter, SameSite
 from .exceptions import SessionNotConfigured
-from .keyring import Keyring, Sealer
+from .keyring import Keyring
 from .lifetime import Lifetime
 from .record import RecordCodec
+from .sealing import Sealer
 from .serializers import MessagePackSerializer, Serializer
 from .session import Policy
 from .stores.base import RecordStore, Store

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import anyio
+from msgspec.structs import replace
 
 from .config import Binding
 from .cookies import find, is_prefixed
@@ -26,8 +27,8 @@ from .exceptions import (
     StoreUnavailable,
     Superseded,
 )
-from .keyring import Unsealed
 from .plans import Plan, Scope, prepare
+from .sealing import Unsealed
 from .session import Loaded, Session
 from .stores.base import Found, RecordStore
 from .stores.cookie import CookieStore
@@ -224,7 +225,7 @@ class Exchange:
     def finish(self, plan: Plan) -> None:
         """Note what was committed, or what needs no more than a cookie."""
         plan.done = True
-        plan.session._committed(plan.after, plan.values, plan.edits)
+        plan.session._committed(plan.after, plan.values, plan.edits, plan.filling)
         if plan.cookies and not self.started:
             self.set_cookies.setdefault(plan.binding.cookie_name, {}).update(plan.cookies)
             self._check_secure(plan)
@@ -250,8 +251,8 @@ class Exchange:
         if plan.after is None:
             return
         if plan.doomed is not None:  # gone for good: what is repeated, or saved again, must not miss it
-            if plan.session._doomed is plan.doomed:
-                plan.session.__dict__.pop("_doomed", None)
+            if plan.session._edits.doomed is plan.doomed:
+                plan.session._edit(doomed=None)
             plan.doomed = None
         if plan.created is not None:
             await self._create(store, plan, plan.after, plan.created)
@@ -271,7 +272,7 @@ class Exchange:
             )
         if kept is None:
             raise self._drop(plan)
-        plan.after = plan.after._replace(record=kept.record, version=kept.version)
+        plan.after = replace(plan.after, record=kept.record, version=kept.version)
 
     async def _create(self, store: RecordStore, plan: Plan, after: Loaded, data: bytes) -> None:
         if not await store.create(after.handle, plan.version, data, cast(float, plan.expires_at)):
@@ -279,7 +280,7 @@ class Exchange:
 
     def _drop(self, plan: Plan) -> SessionSuperseded:
         """Nothing of this session is written any more, and no cookie of it sent."""
-        plan.session._committed(plan.before, plan.values, plan.edits)
+        plan.session._committed(plan.before, plan.values, plan.edits, plan.filling)
         plan.session._superseded = True
         self.set_cookies.pop(plan.binding.cookie_name, None)
         known = plan.before or plan.doomed
@@ -288,9 +289,11 @@ class Exchange:
         return SessionSuperseded(f"session {plan.binding.name!r} ({handle}) ended or was regenerated meanwhile; {what}")
 
     def _check_secure(self, plan: Plan) -> None:
-        if self.settings.warned or self.secure or b"; Secure" in [*plan.cookies.values()][-1]:
+        if self.settings.warned or self.secure or b"; Secure" in list(plan.cookies.values())[-1]:
             return
-        if any(name == b"x-forwarded-proto" and value.strip() == b"https" for name, value in self.headers):
+        for name, value in self.headers:
+            if name != b"x-forwarded-proto" or value.strip() != b"https":
+                continue
             self.settings.warned = True
             logger.warning(
                 "session %r: the cookie is sent without Secure, but a proxy says that the browser came by https; let "

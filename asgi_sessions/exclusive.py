@@ -83,7 +83,7 @@ async def _acquire(exchange: Exchange, session: Session, lease: Lease) -> bool:
     try:
         taken = await blamed(_store(session).acquire(loaded, codec, lease, exchange.now()), session)
     except BaseException:
-        session._loaded = loaded._replace(record=replace(loaded.record, lease=lease))
+        session._loaded = replace(loaded, record=replace(loaded.record, lease=lease))
         session._holder = lease.holder
         await _leave(exchange, session, drop=True)
         raise
@@ -94,7 +94,7 @@ async def _acquire(exchange: Exchange, session: Session, lease: Lease) -> bool:
 
 async def _leave(exchange: Exchange, session: Session, *, drop: bool) -> list[SessionError]:
     """Commit what the block did, or drop it, and give the lease back in the same swap."""
-    known = session._loaded or session._doomed
+    known = session._loaded or session._edits.doomed
     if drop:
         _restore(session, known)
     plan = exchange.prepare(session)
@@ -115,7 +115,7 @@ def _restore(session: Session, known: Loaded | None) -> None:
         session._refill_ended()
         return
     values = cast(Binding, session._policy).codec.values(known.record)
-    session._fill(known._replace(values=values), session.error)
+    session._fill(replace(known, values=values), session.error)
 
 
 def _release_only(exchange: Exchange, session: Session, loaded: Loaded) -> Plan:
@@ -124,6 +124,8 @@ def _release_only(exchange: Exchange, session: Session, loaded: Loaded) -> Plan:
         session=session,
         binding=cast(Binding, session._policy),
         values=values,
+        edits=session._edits,
+        filling=session._filling,
         before=loaded,
         after=loaded,
         change=session._change(values, exchange.now()),

@@ -1,40 +1,29 @@
-"""Keys, and the two ways to seal a token with them."""
+"""Keys: what is a good one, and what is derived of it."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Callable, Sequence
-from hmac import compare_digest
-from os import urandom
 from secrets import token_urlsafe
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from itsdangerous import Signer
 
-from .exceptions import BadSignature, Expired, Malformed
-from .xaes import NONCE_SIZE, OVERHEAD, XAES256GCM, InvalidTag
+from .sealing import Encrypter, RecordSealer, Sealer, Signer
 
-__all__ = ["Keyring", "RecordSealer", "Sealer", "Unsealed", "generate_key"]
+__all__ = ["Keyring", "generate_key"]
 
 logger = logging.getLogger("asgi_sessions")
 
 T = TypeVar("T")
 
 FORMAT = b"asgi_sessions 1"  # the version of everything that is sealed; part of each derived key
-MAX_SEALED = 4096  # bytes; longer values are refused before any work
-CLOCK_SKEW = 60  # seconds that a token may come from the future, from a server whose clock is ahead
 SHORTEST_KEY = 16  # characters
 GOOD_KEY = 32  # characters
 FEWEST_CHARACTERS = 8  # different ones in a key
 DERIVED_KEPT = 512  # derived keys; sessions named at run time must not fill the memory
-SIGNATURE_SIZE = 32  # bytes of HMAC-SHA256
-TIME_SIZE = 5  # bytes of a timestamp: until the year 36812
 HINT = "make one with: python -m asgi_sessions keygen"
 
 # What templates and tutorials put where the key belongs, without punctuation; one of these makes a key suspicious, ...
@@ -58,44 +47,6 @@ _PUBLISHED = {
     '_5#y2l"f4q8z\n\xec]/',
     "a0zr98j/3yx r~xhh!jmn]lwx/,?rt",
 }
-
-
-class Unsealed(NamedTuple):
-    """An authentic token.
-
-    Attributes:
-        token: what was sealed.
-        sealed_at: when, in POSIX seconds.
-        stale: it was sealed under a fallback key and is due for re-sealing.
-    """
-
-    token: bytes
-    sealed_at: int
-    stale: bool
-
-    def __repr__(self) -> str:
-        return f"<Unsealed: {len(self.token)} bytes, sealed_at={self.sealed_at}, stale={self.stale}>"
-
-
-class Sealer(Protocol):
-    """Puts tokens into cookies of one name and takes them out again."""
-
-    def seal(self, token: bytes, now: float) -> str:
-        """The cookie's value: letters, digits and ``-_.``."""
-
-    def unseal(self, value: bytes, now: float) -> Unsealed:
-        """
-        Args:
-            value: the raw bytes of the cookie's value; each token has exactly one spelling.
-
-        Raises:
-            Malformed: it has not the form of a sealed token.
-            BadSignature: it was not made by ``seal`` under one of the keys, for this cookie name.
-            Expired: it comes from more than 60 s in the future.
-        """
-
-    def sealed_size(self, size: int) -> int:
-        """Exactly the bytes that ``seal`` makes of a token of ``size`` bytes; over 4096 it never opens."""
 
 
 class Keyring:
@@ -135,11 +86,11 @@ class Keyring:
 
     def signer(self, cookie_name: str) -> Sealer:
         """Signs: readable by everybody, made by nobody else."""
-        return self._derive("signed", cookie_name, _Signer)
+        return self._derive("signed", cookie_name, Signer)
 
     def encrypter(self, cookie_name: str) -> Sealer:
         """Encrypts and authenticates."""
-        return self._derive("encrypted", cookie_name, _Encrypter)
+        return self._derive("encrypted", cookie_name, Encrypter)
 
     def record_encrypter(self, cookie_name: str) -> RecordSealer:
         """Encrypts what a store keeps."""
@@ -158,82 +109,6 @@ class Keyring:
 
     def __repr__(self) -> str:
         return f"<Keyring of {len(self._keys)} keys>"
-
-
-class _Signer:
-    """``token.time.signature``, each part base64url: itsdangerous' format, with HMAC-SHA256."""
-
-    __slots__ = ("_signers",)
-
-    def __init__(self, keys: list[bytes], purpose: bytes) -> None:
-        self._signers = [Signer(key, key_derivation="none", digest_method=hashlib.sha256) for key in keys]
-
-    def seal(self, token: bytes, now: float) -> str:
-        return self._signers[0].sign(_encode(token) + b"." + _encode(_pack_time(now))).decode("ascii")
-
-    def unseal(self, value: bytes, now: float) -> Unsealed:
-        if len(value) > MAX_SEALED or not _SIGNED.fullmatch(value):
-            raise Malformed("not a signed token")
-        signed, _, signature = value.rpartition(b".")
-        index = self._verify(signed, signature)
-        token, _, time = signed.partition(b".")
-        return _checked(_decode(token), _decode(time), now, stale=index > 0)
-
-    def sealed_size(self, size: int) -> int:
-        return _encoded_size(size) + len(".") + _encoded_size(TIME_SIZE) + len(".") + _encoded_size(SIGNATURE_SIZE)
-
-    def _verify(self, signed: bytes, signature: bytes) -> int:
-        for index, signer in enumerate(self._signers):
-            # The text is compared, not what it decodes to: a signature has one spelling.
-            if compare_digest(signer.get_signature(signed), signature):
-                return index
-        raise BadSignature("the signature does not match")
-
-
-class _Encrypter:
-    """base64url of ``nonce + XAES-256-GCM(time + token)``."""
-
-    __slots__ = ("_ciphers", "_purpose")
-
-    def __init__(self, keys: list[bytes], purpose: bytes) -> None:
-        self._ciphers = [XAES256GCM(key) for key in keys]
-        self._purpose = purpose
-
-    def seal(self, token: bytes, now: float) -> str:
-        nonce = urandom(NONCE_SIZE)
-        sealed = nonce + self._ciphers[0].encrypt(nonce, _pack_time(now) + token, self._purpose)
-        return _encode(sealed).decode("ascii")
-
-    def unseal(self, value: bytes, now: float) -> Unsealed:
-        if len(value) > MAX_SEALED or not _BASE64.fullmatch(value):
-            raise Malformed("not an encrypted token")
-        opened, index = _decrypt(self._ciphers, _decode(value), self._purpose)
-        return _checked(opened[TIME_SIZE:], opened[:TIME_SIZE], now, stale=index > 0)
-
-    def sealed_size(self, size: int) -> int:
-        return _encoded_size(NONCE_SIZE + TIME_SIZE + size + OVERHEAD)
-
-
-class RecordSealer:
-    """Encrypts records, each bound to its handle: a record moved under another handle does not open."""
-
-    __slots__ = ("_ciphers", "_purpose")
-
-    def __init__(self, keys: list[bytes], purpose: bytes) -> None:
-        self._ciphers = [XAES256GCM(key) for key in keys]
-        self._purpose = purpose
-
-    def seal(self, data: bytes, handle: bytes) -> bytes:
-        nonce = urandom(NONCE_SIZE)
-        return nonce + self._ciphers[0].encrypt(nonce, data, self._purpose + b"\x00" + handle)
-
-    def unseal(self, data: bytes, handle: bytes) -> bytes:
-        """
-        Raises:
-            Malformed: too short.
-            BadSignature: not made by ``seal`` under one of the keys, for this handle.
-        """
-        return _decrypt(self._ciphers, data, self._purpose + b"\x00" + handle)[0]
 
 
 def generate_key() -> str:
@@ -278,50 +153,3 @@ def _is_placeholder(text: str) -> bool:
     rest = _FILLER.sub("", plain)
     weak = len(rest) < SHORTEST_KEY or len(set(rest)) < FEWEST_CHARACTERS
     return folded in _PUBLISHED or (weak and _PLACEHOLDER.search(plain) is not None)
-
-
-_BASE64 = re.compile(rb"[A-Za-z0-9_-]+")
-_SIGNED = re.compile(rb"[A-Za-z0-9_-]*\.[A-Za-z0-9_-]{7}\.[A-Za-z0-9_-]{43}")
-
-
-def _encode(data: bytes) -> bytes:
-    return urlsafe_b64encode(data).rstrip(b"=")
-
-
-def _encoded_size(size: int) -> int:
-    return (4 * size + 2) // 3
-
-
-def _decode(text: bytes) -> bytes:
-    try:
-        data = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
-    except Base64Error as exc:
-        raise Malformed("not base64url") from exc
-    tail = text[len(text) - len(text) % 4 :]
-    if tail and _encode(data[len(data) - len(tail) + 1 :]) != tail:
-        raise Malformed("not the canonical base64url")  # bits of the last character that say nothing
-    return data
-
-
-def _pack_time(now: float) -> bytes:
-    return int(now).to_bytes(TIME_SIZE, "big")
-
-
-def _checked(token: bytes, time: bytes, now: float, *, stale: bool) -> Unsealed:
-    if len(time) != TIME_SIZE:
-        raise Malformed("no timestamp")
-    sealed_at = int.from_bytes(time, "big")
-    if sealed_at > now + CLOCK_SKEW:
-        raise Expired("the token comes from the future")
-    return Unsealed(token, sealed_at, stale)
-
-
-def _decrypt(ciphers: Sequence[XAES256GCM], sealed: bytes, associated: bytes) -> tuple[bytes, int]:
-    if len(sealed) < NONCE_SIZE + OVERHEAD:
-        raise Malformed("too short for anything encrypted")
-    for index, cipher in enumerate(ciphers):
-        try:
-            return cipher.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], associated), index
-        except InvalidTag:
-            continue
-    raise BadSignature("it was not encrypted under one of the keys")

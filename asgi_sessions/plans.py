@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from os import urandom
-from typing import Any, cast
+from typing import cast
 
+import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -16,7 +14,7 @@ from .cookies import MAX_COOKIE, CookieOptions, CookieWriter
 from .exceptions import CookieTooLarge
 from .lifetime import Lifetime
 from .record import HANDLE_SIZE, SECRET_SIZE, Change, Record, apply, digest
-from .session import Loaded, Session, effective_options
+from .session import NOTHING, Edits, Loaded, Session, effective_options
 
 __all__ = ["Plan", "prepare"]
 
@@ -25,14 +23,13 @@ Scope = tuple[str, str | None]
 LARGEST_NAMED = 3  # keys in the message of CookieTooLarge
 
 
-@dataclass(slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, kw_only=True):
     """What is to be done for one session; doing it twice is the same as doing it once.
 
     Attributes:
         before, after: the session as it was loaded, and as it will be; None: there is none.
         values: the session's encoded dict, the base of what comes next.
-        edits: what the session was made of beside it; see ``Session._committed``.
+        edits, filling: what else the request did so far; see ``Session._committed``.
         change: what this request did; None: nothing but a renewal, or the end.
         doomed: the record to delete.
         created: the encoded record to create.
@@ -47,7 +44,8 @@ class Plan:
     session: Session
     binding: Binding
     values: bytes
-    edits: Mapping[str, Any] = field(init=False)
+    edits: Edits
+    filling: int
     before: Loaded | None = None
     after: Loaded | None = None
     change: Change | None = None
@@ -55,13 +53,13 @@ class Plan:
     created: bytes | None = None
     version: bytes = b""
     expires_at: float | None = None
-    cookies: dict[Scope, bytes] = field(default_factory=dict, repr=False)
+    cookies: dict[Scope, bytes] = {}
     release: bool = False
     lost: bool = False
     done: bool = False
 
-    def __post_init__(self) -> None:
-        self.edits = self.session._edits()
+    def __repr__(self) -> str:
+        return f"<Plan for session {self.binding.name!r}>"  # its cookies are secrets
 
     @property
     def writes(self) -> bool:
@@ -92,24 +90,33 @@ def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
     due = before is not None and (before.stale or lifetime.is_due(renewed_at=before.renewed_at, now=now))
     if not due and not session._may_be_changed():
         return None
-    values = session._encode()
-    if before is not None and not due and not session._edited and values == session._base:
+    values, edits = session._encode(), session._edits
+    if before is not None and not due and edits is NOTHING and values == session._base:
         return None
-    kept_empty = binding.server_side and before is not None and not session._cleared
+    kept_empty = binding.server_side and before is not None and not edits.cleared
     if lifetime.duration <= 0 or not (kept_empty or session._has_content()):
         return _end(session, binding, values, secure)
     changed = before is None or session._is_changed(values)
     if not due and not changed:
         return None
     change = session._change(values, now) if changed else None
-    plan = Plan(session=session, binding=binding, values=values, before=before, change=change, doomed=session._doomed)
+    plan = Plan(
+        session=session,
+        binding=binding,
+        values=values,
+        edits=edits,
+        filling=session._filling,
+        before=before,
+        change=change,
+        doomed=edits.doomed,
+    )
     if not binding.server_side:
         token = _plan_cookie(plan, int(now))
     elif before is None:
         token = _plan_creation(plan, int(now))
     else:
         token = _plan_commit(plan, before, int(now))
-        if not due and not _reaches_cookie(session):
+        if not due and not _reaches_cookie(edits):
             return plan
     _seal(plan, token, lifetime, int(now), secure)
     return plan
@@ -117,13 +124,21 @@ def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
 
 def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Plan | None:
     """Nothing is left: delete the record, expire the cookie with the very attributes it was set with."""
-    doomed = session._loaded or session._doomed
+    doomed = session._loaded or session._edits.doomed
     if doomed is None:
         # A cookie that was refused stays: by now the browser may have a newer one, which this would expire.
         return None
     options = effective_options(binding, doomed.record.cookie)
     expired = {(options.path, options.domain): _writer(binding, options).expire(secure=secure)}
-    return Plan(session=session, binding=binding, values=values, doomed=doomed, cookies=expired)
+    return Plan(
+        session=session,
+        binding=binding,
+        values=values,
+        edits=session._edits,
+        filling=session._filling,
+        doomed=doomed,
+        cookies=expired,
+    )
 
 
 def _plan_cookie(plan: Plan, now: int) -> bytes:
@@ -131,7 +146,7 @@ def _plan_cookie(plan: Plan, now: int) -> bytes:
     record = plan.before.record if plan.before else _fresh(plan, now)
     if plan.change is not None:
         record = apply(plan.change, record, plan.binding.serializer)
-    if plan.session._regenerated or plan.before is None:
+    if plan.edits.regenerated or plan.before is None:
         record = replace(record, id=urandom(8), started_at=now)
     plan.after = Loaded(record, {}, now)
     return plan.binding.codec.encode(record)
@@ -151,10 +166,10 @@ def _plan_commit(plan: Plan, before: Loaded, now: int) -> bytes:
     """The store merges the change into the record when it gets there; here only what the cookie needs is known."""
     plan.version = urandom(8)
     plan.after = before
-    if plan.session._regenerated and plan.change is not None:
+    if plan.edits.regenerated and plan.change is not None:
         secret = urandom(SECRET_SIZE)
-        plan.change = dataclasses.replace(plan.change, secret_hash=digest(secret))
-        plan.after = before._replace(secret=secret, record=replace(before.record, started_at=now))
+        plan.change = replace(plan.change, secret_hash=digest(secret))
+        plan.after = replace(before, secret=secret, record=replace(before.record, started_at=now))
     return before.handle + plan.after.secret
 
 
@@ -162,9 +177,9 @@ def _fresh(plan: Plan, now: int) -> Record:
     return Record(values=plan.session._base, created_at=now, started_at=now)
 
 
-def _reaches_cookie(session: Session) -> bool:
+def _reaches_cookie(edits: Edits) -> bool:
     """Whether the change shows in the cookie of a server-side session."""
-    return session._regenerated or session._remember is not UNSET or session._cookie is not UNSET
+    return edits.regenerated or edits.remember is not UNSET or edits.cookie is not UNSET
 
 
 def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) -> None:
@@ -175,7 +190,7 @@ def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) 
     if size > MAX_COOKIE:
         raise CookieTooLarge(binding.name, size, MAX_COOKIE, _largest_keys(plan))
     expires_at = lifetime.expires_at(renewed_at=now, started_at=after.record.started_at)
-    plan.after = after._replace(renewed_at=now, stale=False)
+    plan.after = replace(after, renewed_at=now, stale=False)
     plan.expires_at = expires_at
     writer = _writer(binding, plan.session.cookie_options)
     max_age = lifetime.cookie_max_age(expires_at=expires_at, now=now)
@@ -186,7 +201,7 @@ def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) 
 def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[Scope, bytes]:
     """A cookie of another path or domain is another cookie: expire the former one."""
     known = plan.before or plan.doomed
-    if known is None or (plan.doomed is None and plan.session._cookie is UNSET):
+    if known is None or (plan.doomed is None and plan.edits.cookie is UNSET):
         return {}
     former = effective_options(plan.binding, known.record.cookie)
     if (former.path, former.domain) == (writer.options.path, writer.options.domain):
@@ -195,7 +210,7 @@ def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[Scope, bytes]
 
 
 def _writer(binding: Binding, options: CookieOptions) -> CookieWriter:
-    return binding.writer if options == binding.options else CookieWriter(binding.cookie_name, options)
+    return binding.writer if options is binding.options else CookieWriter(binding.cookie_name, options)
 
 
 def _largest_keys(plan: Plan) -> list[tuple[object, int]]:

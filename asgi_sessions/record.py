@@ -1,7 +1,6 @@
 """What is stored for one session, what one request did to it, and how the two come together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Annotated, Any
@@ -10,8 +9,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from .exceptions import Expired, Malformed, Superseded, Unknown
-from .keyring import RecordSealer
 from .lifetime import Lifetime
+from .sealing import RecordSealer
 from .serializers import Serializer
 
 __all__ = ["Change", "Flash", "Lease", "Record", "RecordCodec", "apply", "check_token", "digest", "merge"]
@@ -72,8 +71,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     commits: tuple[bytes, ...] = msgspec.field(name="m", default=())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What one request did to a session.
 
     Attributes:
@@ -132,6 +130,8 @@ def _merge_values(change: Change, record: Record, serializer: Serializer) -> byt
 
 
 def _merge_flashes(change: Change, record: Record) -> tuple[Flash, ...]:
+    if not (change.cleared or change.added or change.consumed):
+        return record.flashes
     if change.cleared:
         return change.added
     there = {flash.id for flash in record.flashes}

@@ -116,7 +116,7 @@ class SessionRegistry:
     @property
     def doomed(self) -> bool:
         """Whether a record waits to be deleted."""
-        return any(session._doomed is not None for session in self._sessions.values())
+        return any(session._edits.doomed is not None for session in self._sessions.values())
 
     def prepare(self) -> list[Plan]:
         """What is to be committed before the response starts.

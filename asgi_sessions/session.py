@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields
 from os import urandom
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from .cookies import CookieOptions
 from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError
@@ -52,7 +54,7 @@ class Exchange(Protocol):
     async def reload(self, session: Session) -> None: ...
 
 
-class Loaded(NamedTuple):
+class Loaded(msgspec.Struct, frozen=True):
     """A record as it was found, with what is needed to commit to it."""
 
     record: Record
@@ -68,19 +70,41 @@ class Loaded(NamedTuple):
         return f"<Loaded: record {self.handle.hex() or 'in a cookie'}, renewed_at={self.renewed_at}>"
 
 
-_EDITS = (
-    "_edited",
-    "_doomed",
-    "_ended",
-    "_superseded",
-    "_cleared",
-    "_regenerated",
-    "_added",
-    "_consumed",
-    "_owner",
-    "_remember",
-    "_cookie",
-)
+class Edits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request did to a session beside its values, since the last commit.
+
+    Attributes:
+        doomed: the record that ``invalidate()`` leaves behind, to be deleted.
+        ended: ``invalidate()`` was called.
+        cleared, regenerated: ``clear()`` or ``regenerate()`` was called.
+        added, consumed: flashes added, and the ids of those consumed.
+        owner, remember, cookie: the new one, or UNSET.
+    """
+
+    doomed: Loaded | None = None
+    ended: bool = False
+    cleared: bool = False
+    regenerated: bool = False
+    added: tuple[Flash, ...] = ()
+    consumed: frozenset[bytes] = frozenset()
+    owner: Owner | UnsetType | None = UNSET
+    remember: int | UnsetType | None = UNSET
+    cookie: dict[str, Any] | UnsetType = UNSET
+
+    def since(self, earlier: Edits) -> Edits:
+        """What came after ``earlier``; ``NOTHING`` if nothing did."""
+        if self is earlier:
+            return NOTHING
+        later = {name: value for name in EDITABLE if (value := getattr(self, name)) is not getattr(earlier, name)}
+        later["added"] = tuple(flash for flash in self.added if flash not in earlier.added)
+        taken_back = {flash.id for flash in earlier.added if flash not in self.added}
+        later["consumed"] = self.consumed - earlier.consumed | taken_back
+        edits = Edits(**later)
+        return NOTHING if edits == NOTHING else edits
+
+
+NOTHING = Edits()
+EDITABLE = tuple(field.name for field in msgspec.structs.fields(Edits))
 
 
 class Session(LazyDict):
@@ -97,22 +121,13 @@ class Session(LazyDict):
 
     # What was loaded, and what this request did to it.
     _pending: Callable[[Session], None] | None = None
-    _filling: object = None  # another one each time that it is filled
+    _filling = 0  # how often it was filled
     _loaded: Loaded | None = None
     _error: CookieRefused | None = None
     _base = b""
-    _doomed: Loaded | None = None  # the record that invalidate() leaves behind, to be deleted
-    _ended = False  # invalidate() was called
-    _edited = False  # anything but values was changed
+    _edits = NOTHING
     _superseded = False  # it commits nothing any more
     _holder = b""  # of the lease, inside an exclusive section
-    _cleared = False
-    _regenerated = False
-    _added: tuple[Flash, ...] = ()
-    _consumed: frozenset[bytes] = frozenset()
-    _owner: Owner | UnsetType | None = UNSET
-    _remember: int | UnsetType | None = UNSET
-    _cookie: dict[str, Any] | UnsetType = UNSET
 
     def __init__(self, policy: Policy, exchange: Exchange, pending: Callable[[Session], None]) -> None:
         super().__init__()
@@ -136,54 +151,40 @@ class Session(LazyDict):
     def _fill(self, loaded: Loaded | None, error: CookieRefused | None = None) -> None:
         """Take what was found in the store, or nothing; drops what this request did so far."""
         self._settle(loaded, self._policy.serializer.dumps({}) if loaded is None else loaded.record.values)
-        self._filling = object()
+        self._filling += 1
         self._pending = None
         self._error = error
-        self._shared = False
+        self._shared = self._superseded = False
         dict.clear(self)
-        dict.update(self, loaded.values if loaded else {})
+        if loaded is not None:
+            dict.update(self, loaded.values)
 
     def _refill_ended(self) -> None:
         """Drop what this request did to a session without a record; what ended before stays ended."""
-        ending = {"_doomed", "_ended", "_superseded"}
-        kept: dict[str, Any] = {name: value for name, value in self.__dict__.items() if name in ending}
+        ended, superseded = Edits(doomed=self._edits.doomed, ended=self._edits.ended), self._superseded
         self._fill(None, self.error)
-        self.__dict__.update(kept, _edited=bool(kept))
+        self._superseded = superseded
+        self._edits = NOTHING if ended == NOTHING else ended
 
     def _settle(self, loaded: Loaded | None, values: bytes) -> None:
         """``loaded`` is what the store keeps, ``values`` the new base; there is nothing to commit."""
-        for name in _EDITS:
-            self.__dict__.pop(name, None)
+        self._edits = NOTHING
         self._loaded = loaded
         self._base = values
         self._written = False
 
-    def _edits(self) -> dict[str, Any]:
-        """What a commit is made of beside the values; see ``_committed``."""
-        return {name: self.__dict__[name] for name in (*_EDITS, "_filling") if name in self.__dict__}
+    def _edit(self, **changed: Any) -> None:
+        self._edits = replace(self._edits, **changed)
 
-    def _committed(self, loaded: Loaded | None, values: bytes, edits: Mapping[str, Any]) -> None:
+    def _committed(self, loaded: Loaded | None, values: bytes, edits: Edits, filling: int) -> None:
         """Note a commit of ``values`` and ``edits``; what was done while it was under way stays to be committed."""
-        if self._filling is not edits.get("_filling"):
-            if self._ended and loaded is not None:  # a logout is final, whatever it overtook
-                self._doomed = loaded
+        if self._filling != filling:
+            if self._edits.ended and loaded is not None:  # a logout is final, whatever it overtook
+                self._edit(doomed=loaded)
             return
-        later = self._later(edits)
+        later = self._edits.since(edits)
         self._settle(loaded, values)
-        if later:
-            self.__dict__.update(later, _edited=True)
-
-    def _later(self, edits: Mapping[str, Any]) -> dict[str, Any]:
-        """The edits that came after ``edits``."""
-        stored: tuple[Flash, ...] = edits.get("_added", ())
-        later = {name: value for name, value in self._edits().items() if value is not edits.get(name)}
-        later["_added"] = tuple(flash for flash in self._added if flash not in stored)
-        taken_back = {flash.id for flash in stored if flash not in self._added}
-        later["_consumed"] = self._consumed - edits.get("_consumed", frozenset()) | taken_back
-        for name in ("_added", "_consumed"):
-            if not later[name]:
-                del later[name]
-        return later
+        self._edits = later
 
     # -- what it is -------------------------------------------------------------------------------------------------
 
@@ -235,7 +236,7 @@ class Session(LazyDict):
 
     @property
     def _lifetime(self) -> Lifetime:
-        chosen = self._remember
+        chosen = self._edits.remember
         if chosen is UNSET:
             chosen = self._loaded.record.remember if self._loaded else None
         return self._policy.lifetime.chosen(chosen)
@@ -251,8 +252,8 @@ class Session(LazyDict):
             ResponseStarted: set to another principal after the response started.
         """
         self.mark_accessed()
-        if self._owner is not UNSET:
-            return self._owner
+        if self._edits.owner is not UNSET:
+            return self._edits.owner
         return self._loaded.record.owner if self._loaded else None
 
     @owner.setter
@@ -262,7 +263,7 @@ class Session(LazyDict):
         if owner == self.owner:
             return
         self.regenerate()
-        self._owner, self._edited = owner, True
+        self._edit(owner=owner)
 
     # -- flashes ----------------------------------------------------------------------------------------------------
 
@@ -277,14 +278,15 @@ class Session(LazyDict):
             encoded = self._policy.serializer.dumps(message)
         except SerializationError as exc:
             raise exc.under(f"flash message in session {self.name!r}") from exc
-        self._added, self._edited = (*self._added, Flash(urandom(8), category, encoded)), True
+        self._edit(added=(*self._edits.added, Flash(urandom(8), category, encoded)))
 
     def flashes(self, category: str | None = None) -> list[FlashMessage]:
         """The waiting messages, oldest first; they are gone afterwards. With ``category``, only those of it."""
         taken = [flash for flash in self._waiting() if category is None or flash.category == category]
-        self._consumed |= {flash.id for flash in taken if flash not in self._added}
-        self._added = tuple(flash for flash in self._added if flash not in taken)
-        self._edited = self._edited or bool(taken)
+        if taken:
+            added = self._edits.added
+            consumed = self._edits.consumed | {flash.id for flash in taken if flash not in added}
+            self._edit(consumed=consumed, added=tuple(flash for flash in added if flash not in taken))
         return self._decoded(taken)
 
     def peek_flashes(self, category: str | None = None) -> list[FlashMessage]:
@@ -293,8 +295,9 @@ class Session(LazyDict):
 
     def _waiting(self) -> list[Flash]:
         self.mark_accessed()
-        stored = self._loaded.record.flashes if self._loaded and not self._cleared else ()
-        return [flash for flash in stored if flash.id not in self._consumed] + list(self._added)
+        edits = self._edits
+        stored = self._loaded.record.flashes if self._loaded and not edits.cleared else ()
+        return [flash for flash in stored if flash.id not in edits.consumed] + list(edits.added)
 
     def _decoded(self, flashes: Iterable[Flash]) -> list[FlashMessage]:
         loads = self._policy.serializer.loads
@@ -317,7 +320,7 @@ class Session(LazyDict):
             raise ResponseStarted(
                 f"session {self.name!r}: regenerate() after the response started; the browser would keep a dead cookie"
             )
-        self._regenerated = self._edited = True
+        self._edit(regenerated=True)
 
     def invalidate(self) -> None:
         """End the session: values gone, record deleted, cookie expired. What is set afterwards begins a new one.
@@ -332,10 +335,11 @@ class Session(LazyDict):
             raise ResponseStarted(
                 f"session {self.name!r}: invalidate() after the response started; a cookie session lives in the browser"
             )
-        doomed, superseded = self._loaded or self._doomed, self._superseded
+        doomed, superseded = self._loaded or self._edits.doomed, self._superseded
         self._fill(None, self.error)
-        self._doomed, self._superseded = doomed, superseded
-        self.modified = self._edited = self._ended = True
+        self._edit(doomed=doomed, ended=True)
+        self._superseded = superseded
+        self.modified = True
 
     def remember(self, max_age: int) -> None:
         """Keep the session for ``max_age`` seconds, over restarts of the browser, until ``forget()``.
@@ -364,7 +368,7 @@ class Session(LazyDict):
     def _choose(self, remember: int) -> None:
         self._need_cookie("another lifetime")
         stored = self._loaded.record.remember if self._loaded else None
-        self._remember, self._edited = UNSET if remember == stored else remember, True
+        self._edit(remember=UNSET if remember == stored else remember)
 
     @property
     def cookie_options(self) -> CookieOptions:
@@ -377,7 +381,7 @@ class Session(LazyDict):
             ResponseStarted: on assignment, when the cookie can not reach the browser any more.
         """
         self.mark_accessed()
-        overrides = self._cookie
+        overrides = self._edits.cookie
         if overrides is UNSET:
             overrides = self._loaded.record.cookie if self._loaded else {}
         return effective_options(self._policy, overrides)
@@ -393,7 +397,7 @@ class Session(LazyDict):
             for field in fields(CookieOptions)
             if getattr(options, field.name) != getattr(configured, field.name)
         }
-        self._cookie, self._edited = UNSET if overrides == stored else overrides, True
+        self._edit(cookie=UNSET if overrides == stored else overrides)
 
     async def save(self) -> None:
         """Commit now instead of when the response starts; what was saved is the new base.
@@ -435,28 +439,28 @@ class Session(LazyDict):
             raise SerializationError(f"session {self.name!r}{exc.path}", exc.reason) from exc
 
     def _change(self, values: bytes, now: float, secret_hash: bytes = b"") -> Change:
+        edits = self._edits
         return Change(
             base=self._base,
             values=values,
             now=now,
-            cleared=self._cleared,
-            added=self._added,
-            consumed=self._consumed,
+            cleared=edits.cleared,
+            added=edits.added,
+            consumed=edits.consumed,
             secret_hash=secret_hash,
-            owner=self._owner,
-            remember=self._remember,
-            cookie=self._cookie,
+            owner=edits.owner,
+            remember=edits.remember,
+            cookie=edits.cookie,
         )
 
     def _may_be_changed(self) -> bool:
         """Whether it is worth encoding: False if nothing was written, nor anything handed out that changes unseen."""
-        return self._edited or self._written or self._shared
+        return self._written or self._shared or self._edits is not NOTHING
 
     def _is_changed(self, values: bytes) -> bool:
-        edited = self._cleared or self._regenerated or self._added or self._consumed
-        chosen = self._owner is not UNSET or self._remember is not UNSET or self._cookie is not UNSET
-        if edited or chosen or values == self._base:
-            return bool(edited or chosen)
+        edited = self._edits is not NOTHING and replace(self._edits, doomed=None, ended=False) != NOTHING
+        if edited or values == self._base:
+            return edited
         return self._written or not self._is_respelled(values)
 
     def _is_respelled(self, values: bytes) -> bool:
@@ -474,9 +478,7 @@ class Session(LazyDict):
         With nothing set afterwards it is ``invalidate()``: many applications log out with it.
         """
         super().clear()
-        self._added = ()
-        self._cleared = self._edited = True
-        self._owner = None
+        self._edit(cleared=True, added=(), owner=None)
 
 
 def effective_options(policy: Policy, overrides: Mapping[str, Any]) -> CookieOptions:

@@ -4,6 +4,8 @@ Specification: https://c2sp.org/XAES-256-GCM. A key for each message is derived 
 nonce by NIST SP 800-108r1 (KDF in counter mode with CMAC), the second half is AES-GCM's own nonce.
 """
 
+from threading import Lock
+
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,17 +22,22 @@ OVERHEAD = 16  # bytes that a ciphertext is longer than its plaintext
 class XAES256GCM:
     """One key. How many messages it may seal: see ``Keyring``."""
 
-    __slots__ = ("_block", "_subkey")
+    __slots__ = ("_blocks", "_lock", "_masks")
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_SIZE:
             raise ValueError(f"the key must have {KEY_SIZE} bytes, not {len(key)}")
-        # ECB is nothing but the bare block cipher here, which CMAC is made of.
-        self._block = Cipher(AES256(key), ECB())  # noqa: S305
-        doubled = int.from_bytes(self._encrypt(bytes(16)), "big") << 1
-        if doubled >> 128:
-            doubled = (doubled & ((1 << 128) - 1)) ^ 0x87
-        self._subkey = doubled
+        # ECB is nothing but the bare block cipher here, which CMAC is made of: no block depends on another one, so that
+        # one encryptor does for all messages.
+        self._blocks = Cipher(AES256(key), ECB()).encryptor()  # noqa: S305
+        self._lock = Lock()  # threads may share a keyring, but not an encryptor
+        subkey = int.from_bytes(self._blocks.update(bytes(16)), "big") << 1
+        if subkey >> 128:
+            subkey = (subkey & ((1 << 128) - 1)) ^ 0x87
+        first, second = (
+            int.from_bytes(start + bytes(12), "big") ^ subkey for start in (b"\x00\x01X\x00", b"\x00\x02X\x00")
+        )
+        self._masks = first << 128 | second
 
     def encrypt(self, nonce: bytes, data: bytes, associated: bytes) -> bytes:
         """
@@ -51,9 +58,7 @@ class XAES256GCM:
     def _message_key(self, nonce: bytes) -> bytes:
         if len(nonce) != NONCE_SIZE:
             raise ValueError(f"the nonce must have {NONCE_SIZE} bytes, not {len(nonce)}")
-        blocks = (b"\x00\x01X\x00" + nonce[:12], b"\x00\x02X\x00" + nonce[:12])
-        masked = [(int.from_bytes(block, "big") ^ self._subkey).to_bytes(16, "big") for block in blocks]
-        return self._encrypt(b"".join(masked))
-
-    def _encrypt(self, blocks: bytes) -> bytes:
-        return self._block.encryptor().update(blocks)
+        half = int.from_bytes(nonce[:12], "big")
+        blocks = ((half << 128 | half) ^ self._masks).to_bytes(32, "big")
+        with self._lock:
+            return self._blocks.update(blocks)

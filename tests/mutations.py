@@ -61,7 +61,7 @@ MUTATIONS = [
     Mutation("forget the previous secret at once", "record.py", "SUPERSEDED_FOR = 60", "SUPERSEDED_FOR = 0", PARALLEL),
     Mutation("keys are not bound to the cookie's name", "keyring.py", "cookie_name.encode()", "b''", KEYRING),
     Mutation("keys are not bound to the mode", "keyring.py", "mode.encode()", "b''", KEYRING),
-    Mutation("tokens of the future are fine", "keyring.py", "sealed_at > now + CLOCK_SKEW", "False", KEYRING),
+    Mutation("tokens of the future are fine", "sealing.py", "sealed_at > now + CLOCK_SKEW", "False", KEYRING),
     # leases
     Mutation("a lease keeps nobody out", "stores/base.py", "taken.until > now and", "False and", EXCLUSIVE),
     Mutation("a lease lasts for ever", "stores/base.py", "taken.until > now and", "", EXCLUSIVE),

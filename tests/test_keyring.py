@@ -18,7 +18,8 @@ from pydantic import SecretBytes, SecretStr
 from starlette.datastructures import Secret
 
 from asgi_sessions import BadSignature, CookieRefused, Expired, Malformed, generate_key
-from asgi_sessions.keyring import MAX_SEALED, Keyring, Sealer
+from asgi_sessions.keyring import Keyring
+from asgi_sessions.sealing import MAX_SEALED, Sealer, Unsealed
 
 KEY = "j8Q2vN0xY7cT4mB1sL6fH9aW3pD5kR0e"
 OTHER = "Zx4Wq9Lr2Tn7Vb1Kd6Mg3Hs8Pf5Yc0Ja"
@@ -56,7 +57,7 @@ def sealed(sealer: Sealer, token: bytes = TOKEN, now: float = NOW) -> bytes:
 
 
 def test_what_was_sealed_opens(sealer: Sealer) -> None:
-    assert sealer.unseal(sealed(sealer), NOW + 5) == (TOKEN, NOW, False)
+    assert sealer.unseal(sealed(sealer), NOW + 5) == Unsealed(TOKEN, NOW, False)
 
 
 @settings(max_examples=100, deadline=None)
@@ -65,12 +66,12 @@ def test_any_token_comes_back(token: bytes, now: float) -> None:
     for make in MODES.values():
         sealer = make(Keyring(KEY), "session")
         value = sealed(sealer, token, now)
-        assert sealer.unseal(value, now) == (token, int(now), False)
+        assert sealer.unseal(value, now) == Unsealed(token, int(now), False)
         assert len(value) == sealer.sealed_size(len(token))
 
 
 def test_the_format_is_pinned(sealer: Sealer, mode: str) -> None:
-    assert sealer.unseal(KNOWN[mode].encode(), NOW) == (TOKEN, NOW, False)
+    assert sealer.unseal(KNOWN[mode].encode(), NOW) == Unsealed(TOKEN, NOW, False)
 
 
 def test_a_signed_token_is_always_the_same(mode: str) -> None:
@@ -270,7 +271,7 @@ def test_a_fallback_key_opens_and_says_so(mode: str) -> None:
     value = sealed(MODES[mode](Keyring(KEY), "session"))
     for former in ([KEY], [generate_key(), KEY], [KEY, generate_key()]):
         rotated = MODES[mode](Keyring(OTHER, former), "session")
-        assert rotated.unseal(value, NOW) == (TOKEN, NOW, True)
+        assert rotated.unseal(value, NOW) == Unsealed(TOKEN, NOW, True)
         assert rotated.unseal(sealed(rotated), NOW).stale is False
 
 

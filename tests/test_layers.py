@@ -22,6 +22,7 @@ LAYERS = [
     "serializers.json",
     "serializers",
     "xaes",
+    "sealing",
     "keyring",
     "cookies",
     "record",

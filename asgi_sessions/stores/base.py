@@ -9,13 +9,14 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import anyio
+import msgspec
 from anyio.lowlevel import RunVar
 from msgspec.structs import replace
 
 from ..exceptions import CookieRefused, Duplicate, LeaseExpired, Malformed, SessionConflict, Unknown
-from ..keyring import Unsealed
 from ..lifetime import Lifetime
 from ..record import HANDLE_SIZE, SECRET_SIZE, Change, Lease, Record, RecordCodec, apply, check_token
+from ..sealing import Unsealed
 from ..session import Loaded
 
 __all__ = ["Found", "RecordStore", "Store", "Stored"]
@@ -38,7 +39,7 @@ class Stored(NamedTuple):
     data: bytes
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True):
     """What a cookie led to: a session, or the reason why there is none; neither, if there was no cookie."""
 
     loaded: Loaded | None = None
@@ -212,7 +213,7 @@ class RecordStore(Store, ABC):
                 data = codec.encode(record, loaded.handle)
                 kept = await self.swap(loaded.handle, current.version, version, data, expires_at)
                 if kept is not None and kept.version == version and kept.data == data:
-                    return loaded._replace(record=record, version=version)
+                    return replace(loaded, record=record, version=version)
                 rival = self._decode(kept, codec, loaded)
                 if rival is None or version in rival.record.commits:
                     return rival
@@ -266,7 +267,7 @@ class RecordStore(Store, ABC):
         kept = await self.swap(loaded.handle, loaded.version, version, data)
         if kept is None or kept.version != version:
             return None
-        return loaded._replace(record=record, version=version)
+        return replace(loaded, record=record, version=version)
 
     def _decode(self, stored: Stored | None, codec: RecordCodec, loaded: Loaded) -> Loaded | None:
         if stored is None:
@@ -276,7 +277,7 @@ class RecordStore(Store, ABC):
         except CookieRefused as exc:
             logger.warning("session record %s can not be read: %s", loaded.handle.hex(), exc)
             return None
-        return loaded._replace(record=record, version=stored.version)
+        return replace(loaded, record=record, version=stored.version)
 
     def queue(self, handle: bytes) -> anyio.Lock:
         """Commits to one handle queue up inside a process; a lock lives as long as somebody holds or awaits it."""

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from ..exceptions import CookieRefused
-from ..keyring import Unsealed
 from ..lifetime import Lifetime
 from ..record import RecordCodec, check_age
+from ..sealing import Unsealed
 from ..session import Loaded
 from .base import Found, Store, only_one
 
