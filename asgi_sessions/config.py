@@ -156,6 +156,7 @@ class Configuration:
             lifetime=lifetime,
             options=options,
             serializer=serializer,
+            empty=serializer.dumps({}),
             server_side=server_side,
             store=store,
             sealer=keyring.encrypter(cookie_name) if encrypt and not server_side else keyring.signer(cookie_name),

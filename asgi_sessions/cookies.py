@@ -46,6 +46,8 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _MEMBER = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)  # of a list: a comma in quotes is text
 _NO_CACHE = b'no-cache="Set-Cookie"'
+_VARY = b"vary", b"Cookie"
+_CACHE_CONTROL = b"cache-control", _NO_CACHE
 
 
 def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
@@ -74,15 +76,15 @@ def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     """
     values: list[bytes] = []
     for key, header in headers:
-        if key == b"cookie" and name in header:
-            _collect(header, name, values)
+        if key == b"cookie" and (at := header.find(name)) >= 0:
+            _collect(header, name, at, values)
     return values
 
 
-def _collect(header: bytes, name: bytes, values: list[bytes]) -> None:
+def _collect(header: bytes, name: bytes, at: int, values: list[bytes]) -> None:
     # Searching for the name beats splitting at every ";". Each step takes a pair, and none is taken twice:
     # once the name was met in it, in its place or elsewhere, the rest can not matter.
-    start, at = 0, header.find(name)
+    start = 0
     while at >= 0:
         start = header.rfind(b";", start, at) + 1 or start
         end = header.find(b";", at)
@@ -90,16 +92,12 @@ def _collect(header: bytes, name: bytes, values: list[bytes]) -> None:
             end = len(header)
         key, equals, value = header[start:end].partition(b"=")
         if equals and key.strip(_WSP) == name:
-            _add_candidate(values, value.strip(_WSP), name)
+            value = value.strip(_WSP)
+            if value not in values:
+                values.append(value)
+            if len(values) > MAX_CANDIDATES:
+                raise Duplicate(f"more than {MAX_CANDIDATES} different cookies are named {name.decode('latin-1')!r}")
         start, at = end + 1, header.find(name, end)
-
-
-def _add_candidate(values: list[bytes], value: bytes, name: bytes) -> None:
-    if value in values:
-        return
-    if len(values) == MAX_CANDIDATES:
-        raise Duplicate(f"more than {MAX_CANDIDATES} different cookies are named {name.decode('latin-1')!r}")
-    values.append(value)
 
 
 def check_cookie_name(name: str) -> bytes:
@@ -245,17 +243,19 @@ class CookieWriter:
     Attributes:
         name: the cookie's name, as ``find`` takes it.
         options: the attributes.
+        scope: path and domain: cookies that differ in them are different cookies.
 
     Raises:
         TypeError, ValueError: as ``CookieOptions.validate``.
     """
 
-    __slots__ = ("_https_only", "_prefix", "_scope", "_tails", "name", "options")
+    __slots__ = ("_https_only", "_prefix", "_scope", "_tails", "name", "options", "scope")
 
     def __init__(self, name: str, options: CookieOptions) -> None:
         options.validate(name)
         self.name = check_cookie_name(name)
         self.options = options
+        self.scope = options.path, options.domain
         must = is_prefixed(self.name) or options.same_site == "none" or options.partitioned
         self._https_only = True if must else options.https_only
         self._prefix = f"{name}="
@@ -303,7 +303,7 @@ def add_vary(headers: Headers) -> None:
     """Have caches keep one response per Cookie header (RFC 9110, 12.5.5). In place; names in any case."""
     found = _positions(headers, b"vary")
     if not found:
-        headers.append((b"vary", b"Cookie"))
+        headers.append(_VARY)
         return
     named = {member.strip(_WSP).lower() for at in found for member in headers[at][1].split(b",")}
     if named.isdisjoint((b"*", b"cookie")):
@@ -319,7 +319,7 @@ def add_cache_control(headers: Headers) -> None:
     """
     found = _positions(headers, b"cache-control")
     if not found:
-        headers.append((b"cache-control", _NO_CACHE))
+        headers.append(_CACHE_CONTROL)
         return
     if any(_guards_cookies(member) for at in found for member in _MEMBER.findall(headers[at][1])):
         return
@@ -329,11 +329,7 @@ def add_cache_control(headers: Headers) -> None:
 
 
 def _positions(headers: Headers, name: bytes) -> list[int]:
-    found, length = [], len(name)
-    for at, (key, _) in enumerate(headers):
-        if len(key) == length and key.lower() == name:
-            found.append(at)
-    return found
+    return [at for at, (key, _) in enumerate(headers) if key.lower() == name]
 
 
 def _guards_cookies(directive: bytes) -> bool:

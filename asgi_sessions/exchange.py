@@ -30,7 +30,7 @@ from .exceptions import (
 from .plans import Plan, Scope, prepare
 from .sealing import Unsealed
 from .session import Loaded, Session
-from .stores.base import Found, RecordStore
+from .stores.base import RecordStore
 from .stores.cookie import CookieStore
 
 __all__ = ["Exchange", "Settings"]
@@ -67,9 +67,10 @@ class Exchange:
         started: whether the response headers are gone.
         lock: see ``saving``; None until it is needed.
         set_cookies: by cookie name, then by path and domain: the values of Set-Cookie that wait to be sent.
+        stored: whether one of the sessions lives on the server.
     """
 
-    __slots__ = ("accessed", "headers", "lock", "now", "secure", "set_cookies", "settings", "started")
+    __slots__ = ("accessed", "headers", "lock", "now", "secure", "set_cookies", "settings", "started", "stored")
 
     def __init__(self, settings: Settings, headers: Headers, scheme: str) -> None:
         self.settings = settings
@@ -78,24 +79,30 @@ class Exchange:
         self.now = settings.clock
         self.accessed = False
         self.started = False
+        self.stored = False
         self.lock: anyio.Lock | None = None
         self.set_cookies: dict[str, dict[Scope, bytes]] = {}
 
     # -- loading ----------------------------------------------------------------------------------------------------
 
-    def open(self, binding: Binding) -> Session:
-        """A session that is not loaded yet; one that lives in its cookie loads itself at the first access."""
-        return Session(binding, self, _refuse if binding.server_side else self.load_cookie)
+    def load(self, session: Session) -> None:
+        """Unseal and decode a session that lives in its cookie; nothing else can be loaded without waiting.
 
-    def load_cookie(self, session: Session) -> None:
-        """Unseal and decode a session that lives in its cookie."""
-        binding = cast(Binding, session._policy)
+        Raises:
+            SessionNotLoaded: it lives on the server.
+        """
+        binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
+        if binding.server_side:
+            raise SessionNotLoaded(
+                f"session {binding.name!r} is not loaded: await get_sessions(scope).get({binding.name!r}) first"
+            )
         now = self.now()
-        tokens, error = self.present(binding, now)
-        found = Found(error=error)
-        if tokens:
-            found = cast(CookieStore, binding.store).load(tokens, binding.codec, binding.lifetime, now)
-        self._take(session, found, error)
+        store: CookieStore = binding.store  # type: ignore[assignment]  # the other kind
+        try:
+            tokens = self.present(binding, now)
+            session._fill(store.load(tokens, binding.codec, binding.lifetime, now) if tokens else None)
+        except CookieRefused as exc:
+            _refuse(session, exc)
 
     async def load_record(self, session: Session) -> None:
         """Read a session that lives on the server; without a cookie there is nothing to read.
@@ -104,59 +111,58 @@ class Exchange:
             StoreError: the store could not be read.
         """
         binding = cast(Binding, session._policy)
+        self.stored = True
         now = self.now()
-        tokens, error = self.present(binding, now)
-        found = Found(error=error)
-        if tokens:
-            store = cast(RecordStore, binding.store)
-            found = await blamed(store.load(tokens, binding.codec, binding.lifetime, now), session)
-        self._take(session, found, error)
+        try:
+            tokens = self.present(binding, now)
+            session._fill(await self._read(session, tokens, now) if tokens else None)
+        except CookieRefused as exc:
+            _refuse(session, exc)
+
+    async def _read(self, session: Session, tokens: Sequence[Unsealed], now: float) -> Loaded:
+        binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
+        store: RecordStore = binding.store  # type: ignore[assignment]  # the other kind
+        return await blamed(store.load(tokens, binding.codec, binding.lifetime, now), session)
 
     async def autoload(self, session: Session) -> None:
         """Load before the application runs; a store that failed is blamed when the session is used."""
         try:
             await self.load_record(session)
         except StoreError as exc:
-            session._pending = _raiser(exc)
+            session._failure = exc
 
     async def reload(self, session: Session) -> None:
-        loaded, binding = session._loaded, cast(Binding, session._policy)
+        loaded = session._loaded
         if loaded is None:
             session._refill_ended()
             return
         token = Unsealed(loaded.handle + loaded.secret, int(loaded.renewed_at), loaded.stale)
-        store = cast(RecordStore, binding.store)
-        found = await blamed(store.load([token], binding.codec, binding.lifetime, self.now()), session)
-        session._fill(found.loaded, found.error)
-        session._superseded = found.loaded is None
-
-    def present(self, binding: Binding, now: float) -> tuple[list[Unsealed], CookieRefused | None]:
-        """The authentic tokens among the cookies of the session's name, and why the best of the others is refused."""
         try:
-            values = find(self.headers, binding.writer.name)
-        except Duplicate as exc:
-            return [], exc
+            session._fill(await self._read(session, [token], self.now()))
+        except CookieRefused as exc:
+            session._fill(None, exc)
+            session._superseded = True
+
+    def present(self, binding: Binding, now: float) -> list[Unsealed]:
+        """The authentic tokens among the cookies of the session's name.
+
+        Raises:
+            CookieRefused: there are cookies, but no authentic token; the error of the one that got furthest.
+        """
+        values = find(self.headers, binding.writer.name)
         if len(values) > 1 and is_prefixed(binding.writer.name):
-            return [], Duplicate(f"the browser sent {len(values)} different cookies of a prefixed name")
+            raise Duplicate(f"the browser sent {len(values)} different cookies of a prefixed name")
+        unseal = binding.sealer.unseal
         tokens: list[Unsealed] = []
         error: CookieRefused | None = None
         for value in values:
             try:
-                tokens.append(binding.sealer.unseal(value, now))
+                tokens.append(unseal(value, now))
             except CookieRefused as exc:
                 error = exc if error is None or exc.stage > error.stage else error
-        return tokens, error
-
-    def _take(self, session: Session, found: Found, error: CookieRefused | None) -> None:
-        reason = None if found.loaded is not None else found.error or error
-        session._fill(found.loaded, reason)
-        session._superseded = isinstance(reason, Superseded)
-        if isinstance(reason, Duplicate):
-            logger.warning(
-                "session %r: %s; a changed path or domain of the cookie is a likely cause",
-                session.name,
-                reason,
-            )
+        if error is not None and not tokens:
+            raise error
+        return tokens
 
     # -- committing -------------------------------------------------------------------------------------------------
 
@@ -168,7 +174,7 @@ class Exchange:
             ResponseStarted: it could only be done by a cookie, and the response headers are gone.
             SessionSuperseded: it ended or was regenerated meanwhile, and this request changed it.
         """
-        if not session.accessed or session._pending is not None:
+        if not session.accessed or session._pending:
             return None
         if session._superseded:
             _give_up(session)
@@ -227,8 +233,10 @@ class Exchange:
         plan.done = True
         plan.session._committed(plan.after, plan.values, plan.edits, plan.filling)
         if plan.cookies and not self.started:
-            self.set_cookies.setdefault(plan.binding.cookie_name, {}).update(plan.cookies)
-            self._check_secure(plan)
+            name = plan.binding.cookie_name
+            self.set_cookies[name] = self.set_cookies.get(name, {}) | plan.cookies
+            if not self.secure and not self.settings.warned:
+                self._check_secure(plan)
 
     async def _execute(self, plan: Plan) -> None:
         if plan.binding.server_side:
@@ -289,17 +297,28 @@ class Exchange:
         return SessionSuperseded(f"session {plan.binding.name!r} ({handle}) ended or was regenerated meanwhile; {what}")
 
     def _check_secure(self, plan: Plan) -> None:
-        if self.settings.warned or self.secure or b"; Secure" in list(plan.cookies.values())[-1]:
-            return
         for name, value in self.headers:
             if name != b"x-forwarded-proto" or value.strip() != b"https":
                 continue
+            if b"; Secure" in [*plan.cookies.values()][-1]:
+                return
             self.settings.warned = True
             logger.warning(
                 "session %r: the cookie is sent without Secure, but a proxy says that the browser came by https; let "
                 "the server trust the proxy (uvicorn --proxy-headers --forwarded-allow-ips), or set https_only=True",
                 plan.binding.name,
             )
+
+
+def _refuse(session: Session, reason: CookieRefused) -> None:
+    session._fill(None, reason)
+    session._superseded = isinstance(reason, Superseded)
+    if isinstance(reason, Duplicate):
+        logger.warning(
+            "session %r: %s; a changed path or domain of the cookie is a likely cause",
+            session.name,
+            reason,
+        )
 
 
 def _give_up(session: Session) -> None:
@@ -323,8 +342,7 @@ def _late(plan: Plan) -> Plan | None:
     plan.cookies = {}
     if not plan.writes:
         return None
-    regenerated = plan.change is not None and plan.change.secret_hash
-    if not plan.binding.server_side or regenerated or (plan.created is not None and plan.doomed is None):
+    if not plan.binding.server_side or plan.edits.regenerated or (plan.created is not None and plan.doomed is None):
         raise _too_late(plan)
     if plan.created is not None:
         # invalidated, then used again: the old record can still be deleted
@@ -333,23 +351,10 @@ def _late(plan: Plan) -> Plan | None:
     return plan
 
 
-def _raiser(exc: StoreError) -> Callable[[Session], None]:
-    def fail(session: Session) -> None:
-        raise exc
-
-    return fail
-
-
 def _too_late(plan: Plan) -> ResponseStarted:
     return ResponseStarted(
         f"session {plan.binding.name!r}: changes of {plan.changed_keys()} after the response started are lost; "
         "they need a cookie, which can not be sent any more"
-    )
-
-
-def _refuse(session: Session) -> None:
-    raise SessionNotLoaded(
-        f"session {session.name!r} is not loaded: await get_sessions(scope).get({session.name!r}) first"
     )
 
 

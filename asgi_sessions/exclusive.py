@@ -128,6 +128,7 @@ def _release_only(exchange: Exchange, session: Session, loaded: Loaded) -> Plan:
         filling=session._filling,
         before=loaded,
         after=loaded,
+        changed=True,
         change=session._change(values, exchange.now()),
         version=urandom(8),
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LazyDict"]
 
-_PLACEHOLDER = object()
+PLACEHOLDER = object()
 _IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes})
 
 
@@ -31,10 +31,10 @@ class LazyDict(dict[Any, Any]):
     accessed = False
     modified = False
     _written = False  # modified since it was last compared
-    _shared = False  # a value that can change unseen was handed out
+    _shared = False  # a value that can change unseen was handed out, or anything set but a scalar under a str
 
     def __init__(self) -> None:
-        dict.__setitem__(self, _PLACEHOLDER, None)
+        dict.__setitem__(self, PLACEHOLDER, None)
 
     def mark_accessed(self) -> None:
         """Note an access; called by every method, and by Starlette's ``request.session``."""
@@ -124,7 +124,7 @@ class LazyDict(dict[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.mark_modified()
-        if type(value) not in _IMMUTABLE:
+        if type(value) not in _IMMUTABLE or type(key) is not str:
             self._shared = True  # whoever wrote a list may still have it in hand
         dict.__setitem__(self, key, value)
 

@@ -75,7 +75,7 @@ class Lifetime:
             return end
         return min(end, started_at + self.absolute_timeout)
 
-    def is_due(self, *, renewed_at: float, now: float) -> bool:
+    def is_due(self, renewed_at: float, now: float) -> bool:
         """Whether an accessed session is due for renewal."""
         return self.rolling and now - renewed_at >= self.interval
 

@@ -22,6 +22,7 @@ from .keyring import Keyring
 from .plans import Plan
 from .registry import SessionRegistry
 from .serializers import Serializer
+from .session import Session
 from .stores.base import Store
 
 __all__ = ["SessionMiddleware"]
@@ -128,7 +129,7 @@ class SessionMiddleware:
             await self._lifespan(scope, receive, send)
             return
         exchange = Exchange(self._settings, scope["headers"], scope.get("scheme", ""))
-        session = exchange.open(self._configuration.default)
+        session = Session(self._configuration.default, exchange)
         outer, outer_session = scope.get("sessions"), scope.get("session")
         around = outer if isinstance(outer, SessionRegistry) else None
         sessions = SessionRegistry(self._configuration, exchange, session, around)
@@ -140,7 +141,8 @@ class SessionMiddleware:
             if scope["type"] == "websocket":
                 receive = responder.receive
             await self.app(scope, receive, responder.send)
-            await responder.finish()
+            if exchange.accessed:
+                await responder.finish()
         except BaseException as exc:
             if exchange.started and responder.is_disconnect(exc):
                 with anyio.CancelScope(shield=True):
@@ -204,30 +206,35 @@ class Responder:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Commit before the start of the response, pass everything else through."""
-        if self._exchange.started:
-            return self._pass(message) if self._exchange.accessed else self._send(message)
+        exchange = self._exchange
+        if exchange.started:
+            return self._pass(message) if exchange.stored and exchange.accessed else self._send(message)
         if message["type"] not in _STARTS:
             if self.error is not None:
                 raise self.error
             return self._send(message)
-        if not self._exchange.accessed and self.error is None:
-            self._exchange.started = True
+        if not exchange.accessed:
+            exchange.started = True
             return self._send(message)
+        return self._send_start(message)
+
+    def _send_start(self, message: Message) -> Awaitable[None]:
+        exchange = self._exchange
         if message["type"] == "websocket.close":  # refused before accept; no header can go with it
-            self._exchange.started = True
+            exchange.started = True
             return self._send(message)
         if message.get("status", 200) >= 500:
             self._broken = True
             return self._send(self._start(message))
         if self.error is not None:
             raise self.error
-        if self._exchange.lock is not None and self._exchange.lock.locked():
+        if exchange.lock is not None and exchange.lock.locked():
             return self._send_after_save(message)
         plans = self._sessions.prepare()
-        if any(plan.binding.server_side for plan in plans):
+        if exchange.stored and plans:
             return self._commit(plans, message)
         for plan in plans:
-            self._exchange.finish(plan)
+            exchange.finish(plan)
         return self._send(self._start(message))
 
     async def receive(self) -> Message:
@@ -237,7 +244,7 @@ class Responder:
     async def finish(self) -> None:
         """The application returned: commit what it changed since the response started."""
         if self._exchange.started:
-            if self._exchange.accessed and not self._broken:
+            if not self._broken and self._sessions.may_be_changed():
                 await self._sessions.finish()
         elif self.error is not None:
             raise self.error
@@ -285,7 +292,9 @@ class Responder:
         if exchange.accessed:
             add_vary(headers)
         if exchange.set_cookies:
-            headers += [(b"set-cookie", value) for scopes in exchange.set_cookies.values() for value in scopes.values()]
+            for cookies in exchange.set_cookies.values():
+                for cookie in cookies.values():
+                    headers.append((b"set-cookie", cookie))  # noqa: PERF401 - one cookie as a rule
             add_cache_control(headers)
         return {**message, "headers": headers}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from os import urandom
-from typing import cast
 
 import msgspec
 from msgspec import UNSET
@@ -20,6 +19,7 @@ __all__ = ["Plan", "prepare"]
 
 Scope = tuple[str, str | None]
 
+NO_VALUES: dict[object, object] = {}  # a session that is there needs them no more
 LARGEST_NAMED = 3  # keys in the message of CookieTooLarge
 
 
@@ -30,7 +30,8 @@ class Plan(msgspec.Struct, kw_only=True):
         before, after: the session as it was loaded, and as it will be; None: there is none.
         values: the session's encoded dict, the base of what comes next.
         edits, filling: what else the request did so far; see ``Session._committed``.
-        change: what this request did; None: nothing but a renewal, or the end.
+        changed: whether the application changed anything; else it is nothing but a renewal, or the end.
+        change: what it changed, for a record on the server.
         doomed: the record to delete.
         created: the encoded record to create.
         version: of the commit.
@@ -48,6 +49,7 @@ class Plan(msgspec.Struct, kw_only=True):
     filling: int
     before: Loaded | None = None
     after: Loaded | None = None
+    changed: bool = False
     change: Change | None = None
     doomed: Loaded | None = None
     created: bytes | None = None
@@ -64,7 +66,7 @@ class Plan(msgspec.Struct, kw_only=True):
     @property
     def writes(self) -> bool:
         """Whether the application did something; a mere renewal can wait for the next request."""
-        return self.change is not None or self.doomed is not None
+        return self.changed or self.doomed is not None
 
     def changed_keys(self) -> str:
         """The top-level keys that the application set or removed, for a message."""
@@ -85,9 +87,9 @@ def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
         SerializationError: a value can not be stored.
         CookieTooLarge: the cookie would exceed 4096 bytes.
     """
-    binding = cast(Binding, session._policy)
+    binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
     before, lifetime = session._loaded, session._lifetime
-    due = before is not None and (before.stale or lifetime.is_due(renewed_at=before.renewed_at, now=now))
+    due = before is not None and (before.stale or lifetime.is_due(before.renewed_at, now))
     if not due and not session._may_be_changed():
         return None
     values, edits = session._encode(), session._edits
@@ -99,7 +101,6 @@ def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
     changed = before is None or session._is_changed(values)
     if not due and not changed:
         return None
-    change = session._change(values, now) if changed else None
     plan = Plan(
         session=session,
         binding=binding,
@@ -107,7 +108,7 @@ def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
         edits=edits,
         filling=session._filling,
         before=before,
-        change=change,
+        changed=changed,
         doomed=edits.doomed,
     )
     if not binding.server_side:
@@ -115,7 +116,7 @@ def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
     elif before is None:
         token = _plan_creation(plan, int(now))
     else:
-        token = _plan_commit(plan, before, int(now))
+        token = _plan_commit(plan, before, now)
         if not due and not _reaches_cookie(edits):
             return plan
     _seal(plan, token, lifetime, int(now), secure)
@@ -129,7 +130,8 @@ def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Pla
         # A cookie that was refused stays: by now the browser may have a newer one, which this would expire.
         return None
     options = effective_options(binding, doomed.record.cookie)
-    expired = {(options.path, options.domain): _writer(binding, options).expire(secure=secure)}
+    writer = _writer(binding, options)
+    expired = {writer.scope: writer.expire(secure=secure)}
     return Plan(
         session=session,
         binding=binding,
@@ -144,32 +146,36 @@ def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Pla
 def _plan_cookie(plan: Plan, now: int) -> bytes:
     """The record is the token."""
     record = plan.before.record if plan.before else _fresh(plan, now)
-    if plan.change is not None:
-        record = apply(plan.change, record, plan.binding.serializer)
+    if plan.edits is NOTHING:
+        record = replace(record, values=plan.values)
+    elif plan.changed:
+        record = apply(plan.session._change(plan.values, now), record, plan.binding.serializer)
     if plan.edits.regenerated or plan.before is None:
         record = replace(record, id=urandom(8), started_at=now)
-    plan.after = Loaded(record, {}, now)
+    plan.after = Loaded(record, NO_VALUES, now)
     return plan.binding.codec.encode(record)
 
 
 def _plan_creation(plan: Plan, now: int) -> bytes:
     handle, secret, plan.version = urandom(HANDLE_SIZE), urandom(SECRET_SIZE), urandom(8)
     record = replace(_fresh(plan, now), secret_hash=digest(secret), commits=(plan.version,))
-    if plan.change is not None:
-        record = apply(plan.change, record, plan.binding.serializer)
-    plan.after = Loaded(record, {}, now, handle=handle, secret=secret, version=plan.version)
+    if plan.changed:
+        record = apply(plan.session._change(plan.values, now), record, plan.binding.serializer)
+    plan.after = Loaded(record, NO_VALUES, now, handle=handle, secret=secret, version=plan.version)
     plan.created = plan.binding.codec.encode(record, handle)
     return handle + secret
 
 
-def _plan_commit(plan: Plan, before: Loaded, now: int) -> bytes:
+def _plan_commit(plan: Plan, before: Loaded, now: float) -> bytes:
     """The store merges the change into the record when it gets there; here only what the cookie needs is known."""
     plan.version = urandom(8)
     plan.after = before
-    if plan.edits.regenerated and plan.change is not None:
+    if plan.edits.regenerated:
         secret = urandom(SECRET_SIZE)
-        plan.change = replace(plan.change, secret_hash=digest(secret))
-        plan.after = replace(before, secret=secret, record=replace(before.record, started_at=now))
+        plan.change = plan.session._change(plan.values, now, digest(secret))
+        plan.after = replace(before, secret=secret, record=replace(before.record, started_at=int(now)))
+    elif plan.changed:
+        plan.change = plan.session._change(plan.values, now)
     return before.handle + plan.after.secret
 
 
@@ -184,18 +190,22 @@ def _reaches_cookie(edits: Edits) -> bool:
 
 def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) -> None:
     """Put the token into a cookie, which renews the session."""
-    binding, after = plan.binding, cast(Loaded, plan.after)
+    binding: Binding = plan.binding
+    after: Loaded = plan.after  # type: ignore[assignment]  # it was planned before
     value = binding.sealer.seal(token, now)
-    size = binding.writer.size(len(value))
-    if size > MAX_COOKIE:
-        raise CookieTooLarge(binding.name, size, MAX_COOKIE, _largest_keys(plan))
+    if binding.writer.size(len(value)) > MAX_COOKIE:
+        raise CookieTooLarge(binding.name, binding.writer.size(len(value)), MAX_COOKIE, _largest_keys(plan))
     expires_at = lifetime.expires_at(renewed_at=now, started_at=after.record.started_at)
-    plan.after = replace(after, renewed_at=now, stale=False)
+    if after.renewed_at != now or after.stale:
+        plan.after = replace(after, renewed_at=now, stale=False)
     plan.expires_at = expires_at
-    writer = _writer(binding, plan.session.cookie_options)
     max_age = lifetime.cookie_max_age(expires_at=expires_at, now=now)
+    if plan.edits.cookie is UNSET and not after.record.cookie and plan.doomed is None:
+        plan.cookies = {binding.writer.scope: binding.writer.set(value, max_age=max_age, secure=secure)}
+        return
+    writer = _writer(binding, plan.session.cookie_options)
     plan.cookies = _moved(plan, writer, secure)
-    plan.cookies[writer.options.path, writer.options.domain] = writer.set(value, max_age=max_age, secure=secure)
+    plan.cookies[writer.scope] = writer.set(value, max_age=max_age, secure=secure)
 
 
 def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[Scope, bytes]:
@@ -204,9 +214,10 @@ def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[Scope, bytes]
     if known is None or (plan.doomed is None and plan.edits.cookie is UNSET):
         return {}
     former = effective_options(plan.binding, known.record.cookie)
-    if (former.path, former.domain) == (writer.options.path, writer.options.domain):
+    if (former.path, former.domain) == writer.scope:
         return {}
-    return {(former.path, former.domain): _writer(plan.binding, former).expire(secure=secure)}
+    former_writer = _writer(plan.binding, former)
+    return {former_writer.scope: former_writer.expire(secure=secure)}
 
 
 def _writer(binding: Binding, options: CookieOptions) -> CookieWriter:

@@ -100,10 +100,9 @@ def apply(change: Change, record: Record, serializer: Serializer, version: bytes
 
     The caller has checked that both are of one epoch. The lease is carried through.
     """
-    fields: dict[str, Any] = {
-        "values": _merge_values(change, record, serializer),
-        "flashes": _merge_flashes(change, record),
-    }
+    fields: dict[str, Any] = {"values": _merge_values(change, record, serializer)}
+    if change.cleared or change.added or change.consumed:
+        fields["flashes"] = _merge_flashes(change, record)
     if change.cleared or change.secret_hash:
         fields["epoch"] = record.epoch + 1
     if change.secret_hash:
@@ -111,10 +110,12 @@ def apply(change: Change, record: Record, serializer: Serializer, version: bytes
         fields["previous_hash"] = record.secret_hash
         fields["previous_until"] = int(change.now) + SUPERSEDED_FOR
         fields["secret_hash"] = change.secret_hash
-    for name in ("owner", "remember", "cookie"):
-        value = getattr(change, name)
-        if value is not UNSET:
-            fields[name] = value
+    if change.owner is not UNSET:
+        fields["owner"] = change.owner
+    if change.remember is not UNSET:
+        fields["remember"] = change.remember
+    if change.cookie is not UNSET:
+        fields["cookie"] = change.cookie
     if version:
         fields["commits"] = (*record.commits, version)[-COMMITS_KEPT:]
     return msgspec.structs.replace(record, **fields)
@@ -130,8 +131,6 @@ def _merge_values(change: Change, record: Record, serializer: Serializer) -> byt
 
 
 def _merge_flashes(change: Change, record: Record) -> tuple[Flash, ...]:
-    if not (change.cleared or change.added or change.consumed):
-        return record.flashes
     if change.cleared:
         return change.added
     there = {flash.id for flash in record.flashes}
@@ -166,11 +165,12 @@ def check_token(record: Record, secret: bytes, lifetime: Lifetime, renewed_at: f
 
 def check_age(record: Record, lifetime: Lifetime, renewed_at: float, now: float) -> None:
     """Raise Expired if the session's time is over, whatever the store or the browser keep."""
-    try:
-        chosen = lifetime.chosen(record.remember)
-    except ValueError as exc:
-        raise Malformed("the record's lifetime can not be right") from exc
-    ends_at = chosen.expires_at(renewed_at=renewed_at, started_at=record.started_at)
+    if record.remember is not None:
+        try:
+            lifetime = lifetime.chosen(record.remember)
+        except ValueError as exc:
+            raise Malformed("the record's lifetime can not be right") from exc
+    ends_at = lifetime.expires_at(renewed_at=renewed_at, started_at=record.started_at)
     if now >= ends_at:
         raise Expired(f"the session ended {now - ends_at:.0f} s ago")
 

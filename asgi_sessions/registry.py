@@ -40,7 +40,7 @@ class SessionRegistry:
         self._configuration = configuration
         self._exchange = exchange
         self._outer = outer
-        self._sessions = {default.name: default}
+        self._sessions = {configuration.default.name: default}
         self._loading: anyio.Lock | None = None
 
     async def get(self, name: str | None = None, *, store: Store | None = None) -> Session:
@@ -66,7 +66,7 @@ class SessionRegistry:
                     return await self._outer.get(name)
                 raise self._configuration.unknown(name)
             session = self._sessions.get(name) or self._open(binding)
-        if session._pending is not None:
+        if session._pending:
             await self._load(session)
         session.mark_accessed()
         return session
@@ -109,14 +109,17 @@ class SessionRegistry:
         return exclusive(self._exchange, self.get(name), lease=lease, timeout=timeout)
 
     def __iter__(self) -> Iterator[Session]:
-        return iter([session for session in self._sessions.values() if session._pending is None])
+        return iter([session for session in self._sessions.values() if not session._pending])
 
     # -- for the middleware -----------------------------------------------------------------------------------------
 
     @property
     def doomed(self) -> bool:
         """Whether a record waits to be deleted."""
-        return any(session._edits.doomed is not None for session in self._sessions.values())
+        for session in self._sessions.values():
+            if session._edits.doomed is not None:
+                return True
+        return False
 
     def prepare(self) -> list[Plan]:
         """What is to be committed before the response starts.
@@ -131,13 +134,18 @@ class SessionRegistry:
             except SessionSuperseded as exc:
                 logger.warning("%s", exc)
                 continue
-            plans += [plan] if plan is not None else []
+            if plan is not None:
+                plans.append(plan)
         return plans
+
+    def may_be_changed(self) -> bool:
+        for session in self._sessions.values():
+            if session._may_be_changed():
+                return True
+        return False
 
     async def finish(self) -> None:
         """Commit what was changed after the response started; log what can not be."""
-        if not any(session._may_be_changed() for session in self._sessions.values()):
-            return
         async with self._exchange.saving():
             plans, failed = self._prepared()
             failed |= {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
@@ -162,7 +170,7 @@ class SessionRegistry:
         return f"<SessionRegistry {', '.join(self._sessions)}>"
 
     def _open(self, binding: Binding) -> Session:
-        session = self._sessions[binding.name] = self._exchange.open(binding)
+        session = self._sessions[binding.name] = Session(binding, self._exchange)
         return session
 
     async def _load(self, session: Session) -> None:
@@ -172,7 +180,7 @@ class SessionRegistry:
         if self._loading is None:
             self._loading = anyio.Lock()
         async with self._loading:
-            if session._pending is not None:
+            if session._pending:
                 await self._exchange.load_record(session)
 
 

@@ -60,7 +60,7 @@ class Sealer(Protocol):
 
 
 class Signer:
-    """``token.time.signature``, each part base64url: the format of itsdangerous, with HMAC-SHA256."""
+    """base64url of ``time + token``, a dot, base64url of its HMAC-SHA256: the format of itsdangerous' ``Signer``."""
 
     __slots__ = ("_macs",)
 
@@ -68,22 +68,21 @@ class Signer:
         self._macs = [_HMAC(key) for key in keys]
 
     def seal(self, token: bytes, now: float) -> str:
-        signed = _encode(token) + b"." + _encode(_pack_time(now))
+        signed = _encode(_pack_time(now) + token)
         return (signed + b"." + self._macs[0].signature(signed)).decode("ascii")
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
         if len(value) > MAX_SEALED:
             raise Malformed("longer than any token")
         signed, _, signature = value.rpartition(b".")
-        for index, mac in enumerate(self._macs):
+        for mac in self._macs:
             # The text is compared, not what it decodes to: a signature has one spelling.
             if compare_digest(mac.signature(signed), signature):
-                token, _, time = signed.partition(b".")
-                return _checked(_decode(token), _decode(time), now, stale=index > 0)
-        raise _not_signed(value)
+                return _opened(_decode(signed), now, mac is not self._macs[0])
+        raise _not_signed(signed, signature)
 
     def sealed_size(self, size: int) -> int:
-        return _encoded_size(size) + len(".") + _encoded_size(TIME_SIZE) + len(".") + _encoded_size(SIGNATURE_SIZE)
+        return _encoded_size(TIME_SIZE + size) + len(".") + _encoded_size(SIGNATURE_SIZE)
 
 
 class _HMAC:
@@ -101,7 +100,7 @@ class _HMAC:
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(message)
         outer.update(inner.digest())
-        return _encode(outer.digest())
+        return b2a_base64(outer.digest(), newline=False).translate(_TO_URL)[:-1]
 
 
 class Encrypter:
@@ -122,7 +121,7 @@ class Encrypter:
         if len(value) > MAX_SEALED:
             raise Malformed("longer than any token")
         opened, index = _decrypt(self._ciphers, _decode(value), self._purpose)
-        return _checked(opened[TIME_SIZE:], opened[:TIME_SIZE], now, stale=index > 0)
+        return _opened(opened, now, index > 0)
 
     def sealed_size(self, size: int) -> int:
         return _encoded_size(NONCE_SIZE + TIME_SIZE + size + OVERHEAD)
@@ -182,12 +181,12 @@ def _decode(text: bytes) -> bytes:
     return data
 
 
-def _not_signed(value: bytes) -> Malformed | BadSignature:
-    parts = value.split(b".")
-    if [len(part) for part in parts[1:]] != [_encoded_size(TIME_SIZE), _encoded_size(SIGNATURE_SIZE)]:
+def _not_signed(signed: bytes, signature: bytes) -> Malformed | BadSignature:
+    if len(signature) != _encoded_size(SIGNATURE_SIZE):
         return Malformed("not a signed token")
     try:
-        [_decode(part) for part in parts]
+        _decode(signed)
+        _decode(signature)
     except Malformed as exc:
         return exc
     return BadSignature("the signature does not match")
@@ -197,13 +196,13 @@ def _pack_time(now: float) -> bytes:
     return int(now).to_bytes(TIME_SIZE, "big")
 
 
-def _checked(token: bytes, time: bytes, now: float, *, stale: bool) -> Unsealed:
-    if len(time) != TIME_SIZE:
+def _opened(opened: bytes, now: float, stale: bool) -> Unsealed:
+    if len(opened) < TIME_SIZE:
         raise Malformed("no timestamp")
-    sealed_at = int.from_bytes(time, "big")
+    sealed_at = int.from_bytes(opened[:TIME_SIZE], "big")
     if sealed_at > now + CLOCK_SKEW:
         raise Expired("the token comes from the future")
-    return Unsealed(token, sealed_at, stale)
+    return Unsealed(opened[TIME_SIZE:], sealed_at, stale)
 
 
 def _decrypt(ciphers: Sequence[XAES256GCM], sealed: bytes, associated: bytes) -> tuple[bytes, int]:

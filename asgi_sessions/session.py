@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from os import urandom
 from typing import Any, NamedTuple, Protocol
@@ -13,8 +13,8 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from .cookies import CookieOptions
-from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError
-from .lazydict import LazyDict
+from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError, StoreError
+from .lazydict import PLACEHOLDER, LazyDict
 from .lifetime import Lifetime
 from .record import Change, Flash, Owner, Record
 from .serializers import Serializer
@@ -40,6 +40,7 @@ class Policy:
     lifetime: Lifetime
     options: CookieOptions
     serializer: Serializer
+    empty: bytes  # an encoded dict without keys
     server_side: bool
 
 
@@ -50,6 +51,7 @@ class Exchange(Protocol):
     accessed: bool
 
     def now(self) -> float: ...
+    def load(self, session: Session) -> None: ...
     async def save(self, session: Session) -> None: ...
     async def reload(self, session: Session) -> None: ...
 
@@ -93,8 +95,6 @@ class Edits(msgspec.Struct, frozen=True, kw_only=True):
 
     def since(self, earlier: Edits) -> Edits:
         """What came after ``earlier``; ``NOTHING`` if nothing did."""
-        if self is earlier:
-            return NOTHING
         later = {name: value for name in EDITABLE if (value := getattr(self, name)) is not getattr(earlier, name)}
         later["added"] = tuple(flash for flash in self.added if flash not in earlier.added)
         taken_back = {flash.id for flash in earlier.added if flash not in self.added}
@@ -119,8 +119,12 @@ class Session(LazyDict):
             a commit compares values.
     """
 
+    # What an untouched session needs has slots; the rest is in the instance's dict, which is made when it is accessed.
+    __slots__ = ("_exchange", "_policy")
+
     # What was loaded, and what this request did to it.
-    _pending: Callable[[Session], None] | None = None
+    _pending = True  # not loaded yet
+    _failure: StoreError | None = None  # why it could not be loaded
     _filling = 0  # how often it was filled
     _loaded: Loaded | None = None
     _error: CookieRefused | None = None
@@ -129,11 +133,10 @@ class Session(LazyDict):
     _superseded = False  # it commits nothing any more
     _holder = b""  # of the lease, inside an exclusive section
 
-    def __init__(self, policy: Policy, exchange: Exchange, pending: Callable[[Session], None]) -> None:
-        super().__init__()
+    def __init__(self, policy: Policy, exchange: Exchange) -> None:
+        dict.__setitem__(self, PLACEHOLDER, None)  # not super().__init__(): every request pays for it
         self._policy = policy
         self._exchange = exchange
-        self._pending = pending
 
     # -- loading ----------------------------------------------------------------------------------------------------
 
@@ -144,15 +147,18 @@ class Session(LazyDict):
             SessionNotLoaded: the session lives on the server and was not loaded; ``await registry.get(name)`` first.
             StoreUnavailable: it could not be loaded before the application ran.
         """
-        if self._pending is not None:
-            self._pending(self)
+        if self._pending:
+            if self._failure is not None:
+                raise self._failure
+            self._exchange.load(self)
         self.accessed = self._exchange.accessed = True
 
     def _fill(self, loaded: Loaded | None, error: CookieRefused | None = None) -> None:
         """Take what was found in the store, or nothing; drops what this request did so far."""
-        self._settle(loaded, self._policy.serializer.dumps({}) if loaded is None else loaded.record.values)
+        self._settle(loaded, self._policy.empty if loaded is None else loaded.record.values)
         self._filling += 1
-        self._pending = None
+        self._pending = False
+        self._failure = None
         self._error = error
         self._shared = self._superseded = False
         dict.clear(self)
@@ -182,7 +188,7 @@ class Session(LazyDict):
             if self._edits.ended and loaded is not None:  # a logout is final, whatever it overtook
                 self._edit(doomed=loaded)
             return
-        later = self._edits.since(edits)
+        later = NOTHING if self._edits is edits else self._edits.since(edits)
         self._settle(loaded, values)
         self._edits = later
 
@@ -238,8 +244,8 @@ class Session(LazyDict):
     def _lifetime(self) -> Lifetime:
         chosen = self._edits.remember
         if chosen is UNSET:
-            chosen = self._loaded.record.remember if self._loaded else None
-        return self._policy.lifetime.chosen(chosen)
+            chosen = None if self._loaded is None else self._loaded.record.remember
+        return self._policy.lifetime if chosen is None else self._policy.lifetime.chosen(chosen)
 
     @property
     def owner(self) -> Owner | None:
@@ -432,9 +438,11 @@ class Session(LazyDict):
         Raises:
             SerializationError: names the session and the key path.
         """
+        serializer = self._policy.serializer
         try:
-            # Not dict.copy(): for a subclass with its own __iter__ it takes the long way round.
-            return self._policy.serializer.dumps(dict(dict.items(self)))
+            if not self._shared:
+                return serializer.dumps_again(self, self._base)
+            return serializer.dumps(dict(dict.items(self)))
         except SerializationError as exc:
             raise SerializationError(f"session {self.name!r}{exc.path}", exc.reason) from exc
 
@@ -458,10 +466,9 @@ class Session(LazyDict):
         return self._written or self._shared or self._edits is not NOTHING
 
     def _is_changed(self, values: bytes) -> bool:
-        edited = self._edits is not NOTHING and replace(self._edits, doomed=None, ended=False) != NOTHING
-        if edited or values == self._base:
-            return edited
-        return self._written or not self._is_respelled(values)
+        if self._edits is not NOTHING and replace(self._edits, doomed=None, ended=False) != NOTHING:
+            return True
+        return values != self._base and (self._written or not self._is_respelled(values))
 
     def _is_respelled(self, values: bytes) -> bool:
         """Whether only the spelling differs: another release or program encoded the base. Reading must not rewrite."""
@@ -470,7 +477,7 @@ class Session(LazyDict):
         return serializer.split(before) == serializer.split(values)
 
     def _has_content(self) -> bool:
-        return bool(dict.__len__(self) or self._waiting() or self.owner is not None)
+        return bool(dict.__len__(self)) or bool(self._waiting()) or self.owner is not None
 
     def clear(self) -> None:
         """Drop values, flashes and owner, also those that a parallel request has added meanwhile.

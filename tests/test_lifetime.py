@@ -45,7 +45,7 @@ def test_nothing_extends_a_session_beyond_its_absolute_timeout(
     now = renewed_at = started_at
     for pause in pauses:
         now += pause
-        if lifetime.is_due(renewed_at=renewed_at, now=now):
+        if lifetime.is_due(renewed_at, now):
             renewed_at = now
         ends_at = lifetime.expires_at(renewed_at=renewed_at, started_at=started_at)
         assert lifetime.absolute_timeout is None or ends_at <= started_at + lifetime.absolute_timeout
@@ -57,11 +57,11 @@ def test_nothing_extends_a_session_beyond_its_absolute_timeout(
 def test_who_comes_back_within_an_interval_is_always_renewed_in_time(lifetime: Lifetime, renewed_at: float) -> None:
     """Two visits less than half a lifetime apart: the second one finds the session alive, and renews it if due."""
     if not lifetime.rolling:
-        assert not lifetime.is_due(renewed_at=renewed_at, now=renewed_at + 100 * lifetime.duration)
+        assert not lifetime.is_due(renewed_at, renewed_at + 100 * lifetime.duration)
         return
     assert 0 < lifetime.interval <= lifetime.duration / 2
-    assert not lifetime.is_due(renewed_at=renewed_at, now=renewed_at)
-    assert lifetime.is_due(renewed_at=renewed_at, now=renewed_at + lifetime.interval + 0.001)
+    assert not lifetime.is_due(renewed_at, renewed_at)
+    assert lifetime.is_due(renewed_at, renewed_at + lifetime.interval + 0.001)
 
 
 @quickly
@@ -115,8 +115,8 @@ def test_a_remembered_lifetime_shorter_than_the_refresh_interval_is_still_renewe
 )
 def test_the_renewal_interval(options: dict[str, Any], interval: float) -> None:
     lifetime = Lifetime(**options)
-    assert lifetime.is_due(renewed_at=NOW, now=NOW + interval)
-    assert interval == 0 or not lifetime.is_due(renewed_at=NOW, now=NOW + interval - 0.5)
+    assert lifetime.is_due(NOW, NOW + interval)
+    assert interval == 0 or not lifetime.is_due(NOW, NOW + interval - 0.5)
 
 
 @pytest.mark.parametrize("max_age", [0, -1, -3600.5])
@@ -150,7 +150,7 @@ def test_what_contradicts_itself_is_refused(options: dict[str, Any], message: st
 
 
 def test_without_renewal_any_refresh_interval_will_do() -> None:
-    assert not Lifetime(max_age=60, refresh_interval=60, rolling=False).is_due(renewed_at=NOW, now=NOW + 60)
+    assert not Lifetime(max_age=60, refresh_interval=60, rolling=False).is_due(NOW, NOW + 60)
 
 
 def test_a_configured_interval_holds_for_a_chosen_lifetime_that_it_fits() -> None:

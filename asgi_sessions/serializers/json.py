@@ -11,12 +11,12 @@ from ..exceptions import Malformed, SerializationError
 from .base import (
     MAX_BYTES,
     MAX_DEPTH,
+    MAY_HAVE_MANY_KEYS,
     Serializer,
     check_readable,
     check_shape,
     check_written,
     is_native,
-    may_have_many_keys,
     refuse_large,
     too_large,
 )
@@ -92,7 +92,7 @@ class _JSONWalker(Walker):
 
 
 def _needs_check(data: bytes) -> bool:
-    return data.count(b"[") + data.count(b"{") > MAX_DEPTH or may_have_many_keys(data)
+    return data.count(b"[") + data.count(b"{") > MAX_DEPTH or len(data) > MAY_HAVE_MANY_KEYS
 
 
 class JSONSerializer(Serializer):

@@ -10,9 +10,18 @@ from msgspec import Raw
 from msgspec.msgpack import Ext
 
 from ..exceptions import SerializationError
-from .base import MAX_BYTES, Serializer, check_readable, check_written, is_native, refuse_large, too_large
+from .base import (
+    MAX_BYTES,
+    MAY_HAVE_MANY_KEYS,
+    Serializer,
+    check_readable,
+    check_written,
+    is_native,
+    refuse_large,
+    too_large,
+)
 from .extensions import LEAVES, PLAIN, SCALARS, Code
-from .reader import GuardedReader, Reader, needs_guard
+from .reader import NOT_EXTENSION, GuardedReader, Reader, nests
 from .registered import Kind, describe, hint
 from .walker import Attribute, Walker
 
@@ -119,6 +128,7 @@ class MessagePackSerializer(Serializer):
         if max_bytes < 1:
             raise ValueError(f"max_bytes={max_bytes!r} must be at least 1")
         self.max_bytes = max_bytes
+        self._unchecked = min(max_bytes, MAY_HAVE_MANY_KEYS)  # bytes up to which no limit can be exceeded but the depth
         self._kinds: dict[type, Kind] = {}
         self._names: dict[str, Kind] = {}
         self._reader = Reader(self._names)
@@ -157,21 +167,33 @@ class MessagePackSerializer(Serializer):
         self._kinds[type] = self._names[name] = kind
 
     def dumps(self, value: object) -> bytes:
-        return check_written(value, self._encode(value), self.max_bytes)
+        data = self._encode(value)
+        return data if len(data) <= self._unchecked else check_written(value, data, self.max_bytes)
+
+    def dumps_again(self, value: dict[Any, Any], before: bytes) -> bytes:
+        # Without an extension before there is no value of a type that msgspec would write as another one.
+        if not before.translate(None, NOT_EXTENSION):
+            with suppress(OverflowError, UnicodeEncodeError):
+                data = _encode(value)  # a subclass of dict is written by what it holds, whatever its methods say
+                if len(data) <= self._unchecked:
+                    return data
+        return super().dumps_again(value, before)
 
     def loads(self, data: bytes) -> object:
-        refuse_large(data, self.max_bytes)
-        return (GuardedReader(self._names) if needs_guard(data) else self._reader).load(data)
+        return (self._guard(data) if len(data) > self._unchecked or nests(data) else self._reader).load(data)
 
     def split(self, data: bytes) -> dict[Any, bytes]:
+        return (self._guard(data) if len(data) > self._unchecked or nests(data) else self._reader).split(data)
+
+    def _guard(self, data: bytes) -> Reader:
         refuse_large(data, self.max_bytes)
-        return (GuardedReader(self._names) if needs_guard(data) else self._reader).split(data)
+        return GuardedReader(self._names)
 
     def join(self, parts: Mapping[Any, bytes]) -> bytes:
         data = self._join(parts)
         if len(data) > self.max_bytes:
             raise too_large(data, self.max_bytes)
-        if needs_guard(data):
+        if len(data) > self._unchecked or nests(data):
             check_readable(self, data)
         return data
 
@@ -192,6 +214,6 @@ class MessagePackSerializer(Serializer):
             data = _encode(_PackWalker(self.max_bytes, self._kinds).write(value, 0))
         except RecursionError as exc:
             raise SerializationError("", "nested too deeply for what is left of Python's stack") from exc
-        if len(data) <= self.max_bytes and needs_guard(data):
+        if len(data) <= self.max_bytes and nests(data):
             check_readable(self, data)
         return data

@@ -7,17 +7,17 @@ import msgspec
 from msgspec import Raw
 
 from ..exceptions import Malformed
-from .base import MAX_DEPTH, TooMuch, check_shape, may_have_many_keys
+from .base import MAX_DEPTH, TooMuch, check_shape
 from .extensions import READERS, Code, array
 from .registered import Kind
 
-__all__ = ["GuardedReader", "Reader", "needs_guard"]
+__all__ = ["NOT_EXTENSION", "GuardedReader", "Reader", "nests"]
 
 MAX_COLLISIONS = 100  # different values of one hash
 
 
 class Reader:
-    """Decodes what can not be deep and holds few extensions; see ``needs_guard``.
+    """Decodes what can not be deep and holds few extensions and keys; see ``nests``.
 
     Args:
         names: the registered types by name.
@@ -39,7 +39,12 @@ class Reader:
         Raises:
             Malformed: the bytes can not be decoded.
         """
-        return _read(self._decode, data)
+        try:
+            return self._decode(data)
+        except Malformed:
+            raise
+        except Exception as exc:  # also what registered decode functions raise
+            raise Malformed("the stored value is not readable MessagePack") from exc
 
     def split(self, data: bytes) -> dict[Any, bytes]:
         """A dict's keys, each with its encoded value.
@@ -47,7 +52,13 @@ class Reader:
         Raises:
             Malformed: the bytes are not an encoded dict.
         """
-        return {key: bytes(part) for key, part in _read(self._split, data).items()}
+        try:
+            parts = self._split(data)
+        except Malformed:
+            raise
+        except Exception as exc:
+            raise Malformed("the stored value is not a dict in readable MessagePack") from exc
+        return {key: bytes(part) for key, part in parts.items()}
 
     def extension(self, code: int, payload: memoryview) -> object:
         if reader := self._readers.get(code):
@@ -100,21 +111,12 @@ class GuardedReader(Reader):
         return value
 
 
-def _read(decode: Callable[[bytes], Any], data: bytes) -> Any:
-    try:
-        return decode(data)
-    except Malformed:
-        raise
-    except Exception as exc:  # also what registered decode functions raise
-        raise Malformed("the stored value is not readable MessagePack") from exc
+# Bytes that can not open an extension, and those that can not open a container with something in it either: not so many
+# others, not so many levels.
+NOT_EXTENSION = bytes({*range(256)} - {*range(0xC7, 0xCA), *range(0xD4, 0xD9)})
+_NOT_NESTING = bytes({*NOT_EXTENSION} - {*range(0x81, 0x90), *range(0x91, 0xA0), *range(0xDC, 0xE0)})
 
 
-# Bytes that can not open a container with something in it, nor an extension: not so many others, not so many levels.
-_NOT_NESTING = bytes(
-    {*range(256)} - {*range(0x81, 0x90), *range(0x91, 0xA0), *range(0xC7, 0xCA), *range(0xD4, 0xD9), *range(0xDC, 0xE0)}
-)
-
-
-def needs_guard(data: bytes) -> bool:
-    """Whether the bytes could exceed a limit."""
-    return len(data.translate(None, _NOT_NESTING)) > MAX_DEPTH or may_have_many_keys(data)
+def nests(data: bytes) -> bool:
+    """Whether there could be so many containers or extensions that a limit is exceeded."""
+    return len(data.translate(None, _NOT_NESTING)) > MAX_DEPTH

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import anyio
-import msgspec
 from anyio.lowlevel import RunVar
 from msgspec.structs import replace
 
@@ -19,7 +18,7 @@ from ..record import HANDLE_SIZE, SECRET_SIZE, Change, Lease, Record, RecordCode
 from ..sealing import Unsealed
 from ..session import Loaded
 
-__all__ = ["Found", "RecordStore", "Store", "Stored"]
+__all__ = ["RecordStore", "Store", "Stored"]
 
 logger = logging.getLogger("asgi_sessions")
 
@@ -37,13 +36,6 @@ class Stored(NamedTuple):
 
     version: bytes
     data: bytes
-
-
-class Found(msgspec.Struct, frozen=True):
-    """What a cookie led to: a session, or the reason why there is none; neither, if there was no cookie."""
-
-    loaded: Loaded | None = None
-    error: CookieRefused | None = None
 
 
 class Store:
@@ -129,21 +121,24 @@ class RecordStore(Store, ABC):
 
     # -- what the registry uses: written once, on the five verbs -------------------------------------------------------
 
-    async def load(self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float) -> Found:
+    async def load(self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:
         """The session that the tokens lead to. Several are read at once; two live ones are none (cookie tossing).
 
         Raises:
+            CookieRefused: none of them leads to a session.
             StoreError: the store could not be read.
         """
         if len(tokens) == 1:
-            return await self._find(tokens[0], codec, lifetime, now)
+            return await self._open(tokens[0], codec, lifetime, now)
         newest = {token.token[:HANDLE_SIZE]: token for token in sorted(tokens, key=_sealed_at)}
-        found: list[Found] = []
+        found: list[Loaded | CookieRefused] = []
         failed: list[Exception] = []
 
         async def find(token: Unsealed) -> None:
             try:
-                found.append(await self._find(token, codec, lifetime, now))
+                found.append(await self._open(token, codec, lifetime, now))
+            except CookieRefused as exc:
+                found.append(exc)
             except Exception as exc:
                 failed.append(exc)
 
@@ -153,12 +148,6 @@ class RecordStore(Store, ABC):
         for exc in failed:
             raise exc
         return only_one(found)
-
-    async def _find(self, token: Unsealed, codec: RecordCodec, lifetime: Lifetime, now: float) -> Found:
-        try:
-            return Found(await self._open(token, codec, lifetime, now))
-        except CookieRefused as exc:
-            return Found(error=exc)
 
     async def _open(self, token: Unsealed, codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:
         handle, secret = token.token[:HANDLE_SIZE], token.token[HANDLE_SIZE:]
@@ -295,14 +284,19 @@ class RecordStore(Store, ABC):
 _locks: RunVar[WeakValueDictionary[tuple[int, bytes], anyio.Lock] | None] = RunVar("asgi_sessions.locks")
 
 
-def only_one(found: Sequence[Found]) -> Found:
-    """Of several candidates the one that is alive."""
-    alive = [one for one in found if one.loaded is not None]
+def only_one(found: Sequence[Loaded | CookieRefused]) -> Loaded:
+    """Of several candidates the one that is alive.
+
+    Raises:
+        Duplicate: there are several.
+        CookieRefused: there is none; the error of the one that got furthest.
+    """
+    alive = [one for one in found if isinstance(one, Loaded)]
     if len(alive) == 1:
         return alive[0]
     if alive:
-        return Found(error=Duplicate("the browser sent several cookies that lead to different sessions"))
-    return max(found, key=lambda one: one.error.stage if one.error else -1)
+        raise Duplicate("the browser sent several cookies that lead to different sessions")
+    raise max([one for one in found if isinstance(one, CookieRefused)], key=lambda refused: refused.stage)
 
 
 def check_lease(record: Record, holder: bytes, now: float) -> None:

@@ -7,7 +7,7 @@ from ..lifetime import Lifetime
 from ..record import RecordCodec, check_age
 from ..sealing import Unsealed
 from ..session import Loaded
-from .base import Found, Store, only_one
+from .base import Store, only_one
 
 __all__ = ["CookieStore"]
 
@@ -20,26 +20,28 @@ class CookieStore(Store):
     that matters use a server-side store.
     """
 
-    def load(self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float) -> Found:
-        """The session that the tokens hold; pure, so it waits for the first access."""
+    def load(self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:
+        """The session that the tokens hold; pure, so it waits for the first access.
+
+        Raises:
+            CookieRefused: none of them holds a session.
+        """
         if len(tokens) == 1:
-            return _find(tokens[0], codec, lifetime, now)
-        newest: dict[bytes, Found] = {}
-        refused: list[Found] = []
+            return _open(tokens[0], codec, lifetime, now)
+        newest: dict[bytes, Loaded] = {}
+        refused: list[CookieRefused] = []
         for token in sorted(tokens, key=lambda token: token.sealed_at):
-            found = _find(token, codec, lifetime, now)
-            if found.loaded is None:
-                refused.append(found)
+            try:
+                loaded = _open(token, codec, lifetime, now)
+            except CookieRefused as exc:
+                refused.append(exc)
             else:
-                newest[found.loaded.record.id] = found
+                newest[loaded.record.id] = loaded
         return only_one([*newest.values(), *refused])
 
 
-def _find(token: Unsealed, codec: RecordCodec, lifetime: Lifetime, now: float) -> Found:
-    try:
-        record = codec.decode(token.token)
-        values = codec.values(record)
-        check_age(record, lifetime, token.sealed_at, now)
-    except CookieRefused as exc:
-        return Found(error=exc)
-    return Found(Loaded(record, values, token.sealed_at, token.stale))
+def _open(token: Unsealed, codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:
+    record = codec.decode(token.token)
+    values = codec.values(record)
+    check_age(record, lifetime, token.sealed_at, now)
+    return Loaded(record, values, token.sealed_at, token.stale)

@@ -105,39 +105,31 @@ FORGED = [
     _case(altered("a token of the other mode", _other_mode), Malformed, Malformed),
     _case(altered("the token itself, not sealed", lambda t, c: encoded(opened(t, c))), Malformed, BadSignature),
     _case(
-        altered("a token with an empty signature", lambda _, c: b".".join([*_parts(c)[:2], b""])),
+        altered("a token with an empty signature", lambda _, c: b".".join([*_parts(c)[:1], b""])),
         Malformed,
         Malformed,
         kinds=NOT_ENCRYPTED,
     ),
     _case(
-        altered("a token with a signature of zeros", lambda _, c: b".".join([*_parts(c)[:2], b"A" * 43])),
+        altered("a token with a signature of zeros", lambda _, c: b".".join([*_parts(c)[:1], b"A" * 43])),
         BadSignature,
         BadSignature,
         kinds=NOT_ENCRYPTED,
     ),
     _case(
-        altered("a signature of everything but the time", lambda _, c: b".".join([*_parts(c)[:1], *_parts(c)[2:]])),
-        Malformed,
-        Malformed,
-        kinds=NOT_ENCRYPTED,
-    ),
-    _case(
-        altered("a token with another time", lambda _, c: b".".join([_parts(c)[0], b"AP_____", _parts(c)[2]])),
+        altered("a token with another time", lambda _, c: b"AAAAAAA" + c[7:]),
         BadSignature,
         BadSignature,
         kinds=NOT_ENCRYPTED,
     ),
     _case(
-        altered(
-            "a token whose parts changed places", lambda _, c: b".".join([_parts(c)[1], _parts(c)[0], _parts(c)[2]])
-        ),
+        altered("a token whose parts changed places", lambda _, c: b".".join(reversed(_parts(c)))),
         Malformed,
         Malformed,
         kinds=NOT_ENCRYPTED,
     ),
     _case(
-        altered("a signature with the bare key", lambda _, c: b".".join([*_parts(c)[:2], encoded(_mac(c))])),
+        altered("a signature with the bare key", lambda _, c: b".".join([*_parts(c)[:1], encoded(_mac(c))])),
         BadSignature,
         BadSignature,
         kinds=NOT_ENCRYPTED,
