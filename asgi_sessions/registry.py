@@ -116,10 +116,7 @@ class SessionRegistry:
     @property
     def doomed(self) -> bool:
         """Whether a record waits to be deleted."""
-        for session in self._sessions.values():
-            if session._edits.doomed is not None:
-                return True
-        return False
+        return any(session._edits.doomed is not None for session in self._sessions.values())
 
     def prepare(self) -> list[Plan]:
         """What is to be committed before the response starts.
@@ -139,7 +136,7 @@ class SessionRegistry:
         return plans
 
     def may_be_changed(self) -> bool:
-        for session in self._sessions.values():
+        for session in self._sessions.values():  # noqa: SIM110 - a generator costs more than the answer
             if session._may_be_changed():
                 return True
         return False
