@@ -119,7 +119,9 @@ def cart(page: httpx.Response) -> dict[str, int]:
 
 
 def recent(page: httpx.Response) -> list[str]:
-    return re.findall(r"<li>(\w+)</li>", page.text)
+    listed = re.search(r'<ol class="recent">(.*?)</ol>', page.text, re.DOTALL)
+    assert listed
+    return re.findall(r"<li>(\w+)</li>", listed[1])
 
 
 def flashes(page: httpx.Response) -> list[tuple[str, str]]:
@@ -128,9 +130,20 @@ def flashes(page: httpx.Response) -> list[tuple[str, str]]:
 
 def about(page: httpx.Response, session: str) -> dict[str, str]:
     """What the page tells about a session."""
-    table = re.search(rf'<table id="about-{session}">.*?</table>', page.text, re.DOTALL)
+    table = re.search(rf'<table id="about-{session}".*?</table>', page.text, re.DOTALL)
     assert table
     return dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', table[0]))
+
+
+def flags(page: httpx.Response, session: str) -> list[str]:
+    found = re.search(rf'aria-label="Flags of {session}">(.*?)</ul>', page.text, re.DOTALL)
+    assert found
+    return re.findall(r"<li[^>]*>(.*?)</li>", found[1])
+
+
+def keys(page: httpx.Response) -> list[str]:
+    """The fingerprints of the secret keys, the one in use first."""
+    return re.findall(r"<code>([0-9a-f]{6})</code>", page.text)
 
 
 def fill(browser: httpx.Client) -> None:
@@ -147,13 +160,14 @@ def test_the_first_page_costs_no_cookie_and_loads_nothing_from_elsewhere(browser
     page = browser.get("/")
     assert page.status_code == 200
     assert "set-cookie" not in page.headers
-    assert about(page, "cart")["New"] == "yes"
-    assert about(page, "cart")["Cookie received"] == "none"
+    assert "new" in flags(page, "cart")
+    assert about(page, "cart")["Size"] == "none"
     assert not re.findall(r"""(?:src|href|action)=["']?(?:https?:)?//""", page.text)
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    style = browser.get("/static/demo.css")
-    assert style.status_code == 200
+    style, script = browser.get("/static/demo.css"), browser.get("/static/demo.js")
+    assert (style.status_code, script.status_code) == (200, 200)
     assert "url(" not in style.text
+    assert "://" not in script.text
     assert browser.get("/docs").status_code == 404
 
 
@@ -188,14 +202,15 @@ def test_logout_ends_all_three_sessions_and_old_cookies_are_worthless(running: D
 def test_remember_me_can_be_chosen_and_changed(browser: httpx.Client) -> None:
     forgetful = browser.post("/login", data={"user": "Ada"})
     assert "Max-Age" not in forgetful.headers["set-cookie"]
-    assert about(browser.get("/"), "session")["Remembered"] == "until the browser closes"
+    assert "until the browser closes" in flags(browser.get("/"), "session")
     remembering = browser.post("/remember", data={"remember": "true"})
     assert f"; Max-Age={MONTH};" in remembering.headers["set-cookie"]
     later = browser.get("/")  # takes the flash message out, so the cookie is set once more
     assert f"; Max-Age={MONTH};" in later.headers["set-cookie"]
-    assert about(later, "session")["Remembered"] == "for 30 days"
+    assert "persistent" in flags(later, "session")
+    assert "remembered for 30 days" in later.text
     post(browser, "/remember", remember="false")
-    assert about(browser.get("/"), "session")["Remembered"] == "until the browser closes"
+    assert "until the browser closes" in flags(browser.get("/"), "session")
     browser.post("/logout")
     remembering = browser.post("/login", data={"user": "Ada", "remember": "true"})
     assert f"; Max-Age={MONTH};" in remembering.headers["set-cookie"]
@@ -249,7 +264,7 @@ async def test_a_logout_may_overtake_requests_to_the_cart(running: Demo) -> None
 
 def test_what_a_visitor_types_is_escaped(browser: httpx.Client) -> None:
     page = post(browser, "/login", user="<script>alert(1)</script>")
-    assert "<script" not in page.text
+    assert re.findall("<script.*?>", page.text) == ['<script src="/static/demo.js" defer>']
     assert page.text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
 
 
@@ -264,13 +279,103 @@ def test_the_page_tells_about_each_session(data: Path) -> None:
     assert cookie["Record"] == "in the cookie"
     assert stored == [files["Record"]]
     assert re.fullmatch("[0-9a-f]{32}", redis["Record"])
-    assert files["Cookie received"] == f"{size} bytes"
+    assert re.fullmatch(rf"{size} bytes in the cookie, \d+ in the store", files["Size"])
+    assert re.fullmatch(r"\d+ bytes in the cookie", cookie["Size"])
+    assert flags(page, "session") == ["logged in", "persistent", "signed", "HttpOnly", "SameSite=Lax"]
+    assert flags(page, "cart") == ["persistent", "signed", "HttpOnly", "SameSite=Lax"]
     for one in (cookie, files, redis):
-        assert one["New"] == "no"
-        assert one["Remembered"] == "for 30 days"
+        assert one["Ends in"] == "30 days"
+        assert re.fullmatch(r"\d seconds?", one["Age"])
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", one["Created"])
         assert one["Expires"] > one["Created"]
+        assert one["Sealed under"] == f"key {keys(page)[0]}"
         assert "Refused" not in one
+
+
+def test_the_page_looks_as_the_visitor_wants_it_and_the_cookie_does_not_tell(browser: httpx.Client) -> None:
+    assert '<html lang="en" data-theme="auto">' in browser.get("/").text
+    assert '<html lang="en" data-theme="dark">' in post(browser, "/settings", theme="dark").text
+    page = post(browser, "/logout")
+    assert '<html lang="en" data-theme="dark">' in page.text
+    assert flags(page, "settings") == ["persistent", "encrypted", "HttpOnly", "SameSite=Lax"]
+    assert browser.post("/settings", data={"theme": "pink"}).status_code == 422
+
+
+def test_keys_rotate_under_running_sessions_and_over_a_restart(data: Path) -> None:
+    with demo(data) as running, running.browser() as browser:
+        fill(browser)
+        (first,) = keys(browser.get("/"))
+        cookies = dict(browser.cookies)
+        page = post(browser, "/keys/rotate")
+        second, former = keys(page)
+        assert former == first != second
+        assert about(page, "cart")["Sealed under"] == f"key {first}, a former one; sealed anew by this response"
+        assert about(browser.get("/"), "cart")["Sealed under"] == f"key {second}"
+        with running.browser(**cookies) as other:
+            assert "Logged in as" in other.get("/").text
+    with demo(data) as running, running.browser(**browser.cookies) as again:
+        page = post(again, "/keys/retire")
+        assert keys(page) == [second]
+        assert "Logged in as" in page.text
+        assert cart(page) == {**EMPTY, "Apple": 2}
+        with running.browser(**cookies) as other:
+            page = other.get("/")
+            assert "Logged in as" not in page.text
+            assert about(page, "cart")["Refused"].startswith("BadSignature:")
+
+
+def test_retiring_keys_keeps_the_sessions_of_the_browser_that_asks(browser: httpx.Client) -> None:
+    fill(browser)
+    browser.post("/keys/rotate")
+    page = post(browser, "/keys/retire")  # without a page in between, that would have sealed anew
+    assert len(keys(page)) == 1
+    assert cart(page) == {**EMPTY, "Apple": 2}
+    assert recent(page) == ["Sports", "News"]
+
+
+def test_it_keeps_a_few_former_keys_only(browser: httpx.Client) -> None:
+    seen = [keys(post(browser, "/keys/rotate"))[0] for _ in range(6)]
+    assert keys(browser.get("/")) == seen[:1:-1]
+
+
+async def race(running: Demo, side: str) -> dict[str, object]:
+    """Twenty requests at once; what the session holds afterwards."""
+    async with httpx.AsyncClient(base_url=f"{running.address}/lab/{side}", timeout=PATIENCE) as browser:
+        await browser.post("/login")
+        async with anyio.create_task_group() as group:
+            for number in range(1, 21):
+                group.start_soon(browser.post, f"/write/{number}")
+        return (await browser.get("/")).json()
+
+
+async def test_twenty_parallel_writes_all_arrive_and_where_the_last_writer_wins_they_do_not(running: Demo) -> None:
+    assert await race(running, "asgi-sessions") == {"user": "Ada", **{f"write {n}": True for n in range(1, 21)}}
+    lost = await race(running, "last-writer-wins")
+    assert lost["user"] == "Ada"
+    assert 1 < len(lost) < 20
+
+
+async def overtake(address: str, side: str, outcomes: dict[str, object]) -> None:
+    """A slow request that a logout overtakes, and what the session holds afterwards."""
+    async with httpx.AsyncClient(base_url=f"{address}/lab/{side}", timeout=PATIENCE) as browser:
+        await browser.post("/login")
+        async with anyio.create_task_group() as group:
+            group.start_soon(browser.post, "/slow")
+            await browser.post("/write/1")  # takes its time too: the slow one has begun, and is not done
+            await browser.post("/logout")
+        outcomes[side] = (await browser.get("/")).json()
+
+
+async def test_a_logout_is_final_and_where_the_last_writer_wins_it_is_not(data: Path) -> None:
+    outcomes: dict[str, object] = {}
+    with demo(data) as running:
+        async with anyio.create_task_group() as group:
+            for side in ("asgi-sessions", "last-writer-wins"):
+                group.start_soon(overtake, running.address, side, outcomes)
+        running.process.terminate()
+        output, _ = running.process.communicate(timeout=PATIENCE)
+    assert outcomes == {"asgi-sessions": {}, "last-writer-wins": {"user": "Ada", "order": "sent"}}
+    assert re.fullmatch(r"session 'lab' \(\w+\) ended .*; the changes of this request are dropped\n", output)
 
 
 def test_a_forged_cookie_is_named_and_harmless(running: Demo) -> None:
@@ -291,8 +396,9 @@ def test_a_forged_cookie_is_named_and_harmless(running: Demo) -> None:
     ],
 )
 def test_forms_from_other_sites_are_refused(browser: httpx.Client, headers: dict[str, str]) -> None:
-    for path in ("/login", "/remember", "/logout", "/cart/apple"):
-        form = {"user": "Eve", "remember": "true", "change": "more"}
+    lab = ("/lab/asgi-sessions/login", "/lab/last-writer-wins/login")
+    for path in ("/login", "/remember", "/logout", "/cart/apple", "/settings", "/keys/rotate", "/keys/retire", *lab):
+        form = {"user": "Eve", "remember": "true", "change": "more", "theme": "dark"}
         answer = browser.post(path, data=form, headers=headers)
         assert answer.status_code == 403
         assert "set-cookie" not in answer.headers

@@ -1,4 +1,4 @@
-"""A page that shows what the library does: three sessions of one visitor in three stores."""
+"""A page that shows what the library does: five sessions of one visitor in four stores, and two races that they win."""
 
 from .server import serve
 

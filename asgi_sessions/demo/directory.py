@@ -1,16 +1,13 @@
-"""The demo's data directory: whose it is while a demo runs, and the key that stays in it."""
+"""The demo's data directory, and whose it is while a demo runs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..keyring import generate_key
-
-__all__ = ["CannotStart", "claim", "default_directory", "kept_key"]
+__all__ = ["CannotStart", "claim", "default_directory"]
 
 
 class CannotStart(Exception):
@@ -42,17 +39,6 @@ def claim(directory: Path) -> Iterator[None]:
         except OSError as exc:
             raise CannotStart(f"--data {directory}: {exc.strerror}") from exc
         yield
-
-
-def kept_key(path: Path) -> str:
-    """The key of an earlier start, so that sessions survive a restart; a new one the first time."""
-    with contextlib.suppress(FileNotFoundError):
-        return path.read_text(encoding="ascii")
-    # Renamed into place: a demo that is killed here must not leave half a key to the next one.
-    handle, unfinished = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(generate_key())
-    return Path(unfinished).replace(path).read_text(encoding="ascii")
 
 
 def _private(path: str, flags: int) -> int:

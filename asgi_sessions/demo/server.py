@@ -16,7 +16,8 @@ import python_multipart  # noqa: F401 - FastAPI would miss it only when the appl
 import uvicorn
 
 from .app import create_app
-from .directory import CannotStart, claim, default_directory, kept_key
+from .directory import CannotStart, claim, default_directory
+from .keys import Keys
 from .valkey import find_program, valkey
 
 __all__ = ["serve"]
@@ -47,7 +48,7 @@ def serve(host: str, port: int, data: Path | None) -> int:
 def _serve(host: str, port: int, data: Path) -> None:
     program = find_program()
     with _listen(host, port) as listener, claim(data), valkey(program, data / "valkey") as redis_url:
-        app = create_app(secret_key=kept_key(data / "secret_key"), carts=data / "carts", redis_url=redis_url)
+        app = create_app(keys=Keys(data / "secret_key"), carts=data / "carts", redis_url=redis_url)
         config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=GRACE)
         _Server(config, _address(host, listener.getsockname()[1])).run(sockets=[listener])
 
