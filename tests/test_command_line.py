@@ -4,9 +4,9 @@ import datetime
 import fcntl
 import io
 import json
-import re
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
