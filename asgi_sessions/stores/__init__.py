@@ -4,6 +4,16 @@ from .base import RecordStore, Store, Stored
 from .cookie import CookieStore
 from .filesystem import FilesystemStore
 from .memory import MemoryStore
+from .owners import OwnerIndex
 from .redis import RedisStore
 
-__all__ = ["CookieStore", "FilesystemStore", "MemoryStore", "RecordStore", "RedisStore", "Store", "Stored"]
+__all__ = [
+    "CookieStore",
+    "FilesystemStore",
+    "MemoryStore",
+    "OwnerIndex",
+    "RecordStore",
+    "RedisStore",
+    "Store",
+    "Stored",
+]

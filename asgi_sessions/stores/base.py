@@ -2,17 +2,26 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from os import urandom
 from random import random
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
 from anyio.lowlevel import RunVar
 from msgspec.structs import replace
 
-from ..exceptions import CookieRefused, Duplicate, LeaseExpired, Malformed, SessionConflict, Unknown
+from ..exceptions import (
+    CookieRefused,
+    Duplicate,
+    LeaseExpired,
+    Malformed,
+    SessionConflict,
+    SessionError,
+    StoreUnavailable,
+    Unknown,
+)
 from ..lifetime import Lifetime
 from ..record import HANDLE_SIZE, SECRET_SIZE, Change, Lease, Record, RecordCodec, apply, check_token
 from ..sealing import Unsealed
@@ -21,6 +30,8 @@ from ..session import Loaded
 __all__ = ["RecordStore", "Store", "Stored"]
 
 logger = logging.getLogger("asgi_sessions")
+
+T = TypeVar("T")
 
 COMMIT_ATTEMPTS = 40  # conflicts with other processes before a commit gives up, about two seconds of waiting
 LONGEST_PAUSE = 0.1  # seconds between two of them
@@ -118,6 +129,10 @@ class RecordStore(Store, ABC):
 
     async def quarantine(self, handle: bytes, version: bytes) -> None:
         """Put a record aside that can not be decoded; optional. Its visitor gets a new session either way."""
+
+    async def deadline(self, handle: bytes) -> float | None:
+        """When the record under ``handle`` ends, in POSIX seconds; optional, for lists of sessions. None: not known."""
+        return None
 
     # -- what the registry uses: written once, on the five verbs -------------------------------------------------------
 
@@ -282,6 +297,21 @@ class RecordStore(Store, ABC):
 
 
 _locks: RunVar[WeakValueDictionary[tuple[int, bytes], anyio.Lock] | None] = RunVar("asgi_sessions.locks")
+
+
+async def blamed(work: Awaitable[T], store: Store, name: str) -> T:
+    """Whatever a store raises is the store's fault, and typed.
+
+    Args:
+        name: of the session, for the message.
+    """
+    try:
+        return await work
+    except SessionError:
+        raise
+    except Exception as exc:
+        kind = type(store).__name__
+        raise StoreUnavailable(f"session {name!r}: {kind} failed ({type(exc).__name__})") from exc
 
 
 def only_one(found: Sequence[Loaded | CookieRefused]) -> Loaded:

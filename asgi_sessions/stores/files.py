@@ -12,21 +12,20 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, Literal
 
+from .atomic import deadline, replace, sync
 from .base import Stored
+from .file_index import OWNERS, OwnerFiles
+from .locks import BUSY, LOCKS, Locks
 
 if sys.platform != "win32":  # where it can be imported, though not used
-    import fcntl
-
     _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in a record's place must not block
-    _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    _LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
-__all__ = ["BUSY", "CORRUPT", "RecordFiles"]
+__all__ = ["BUSY", "CORRUPT", "LOCKS", "RecordFiles"]
 
 logger = logging.getLogger("asgi_sessions")
 
@@ -34,14 +33,11 @@ MAGIC = b"ASR1"
 CHECKSUM_SIZE = 16  # bytes
 VERSION_SIZE = 8  # bytes
 HEADER_SIZE = len(MAGIC) + CHECKSUM_SIZE + VERSION_SIZE
-LOCKS = 64  # lock files; two records share one in 64 cases
 ORPHANED_AFTER = 3600  # seconds until a temporary file was left behind by a process that died
-LATEST = 2**33  # POSIX seconds; file systems know no modification time much later (year 2242)
 
 FOLDER = re.compile("[0-9a-f]{2}")
 RECORD = re.compile("[0-9a-f]{32}")
 
-BUSY: Final = "busy"
 CORRUPT: Final = "corrupt"
 Kept = tuple[Stored, float]  # with its deadline
 
@@ -59,17 +55,23 @@ class RecordFiles:
         self._fsync = fsync
         self._max_bytes = max_bytes
         self._clock = clock
+        self._locks = Locks(path)
+        self._locked = self._locks.locked
+        self.owners = OwnerFiles(path, self._locks, fsync=fsync, clock=clock)
 
     def make(self) -> None:
         """Make the directories; the record's own ones come with the first record in them."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.path / "locks").mkdir(mode=0o700, exist_ok=True)
+        self._locks.make()
 
     # -- the verbs, but for the waiting -------------------------------------------------------------------------------
 
     def read(self, handle: bytes) -> Stored | Literal["corrupt"] | None:
         kept = self._read(self._file(handle))
         return kept if kept is None or kept == CORRUPT else kept[0]
+
+    def deadline(self, handle: bytes) -> float | None:
+        kept = self._read(self._file(handle))
+        return None if kept is None or kept == CORRUPT else kept[1]
 
     def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool | Literal["busy"]:
         with self._locked(handle) as locked:
@@ -101,7 +103,8 @@ class RecordFiles:
             kept = self._sound(handle)
             if kept is None or kept[0].version != version:
                 return False
-            os.utime(self._file(handle), ns=_deadline(expires_at), follow_symlinks=False)
+            modified = deadline(expires_at)
+            os.utime(self._file(handle), ns=(modified, modified), follow_symlinks=False)
             return True
 
     def delete(self, handle: bytes, version: bytes | None) -> Stored | Literal["busy"] | None:
@@ -127,21 +130,27 @@ class RecordFiles:
     # -- pruning ------------------------------------------------------------------------------------------------------
 
     def folders(self) -> list[str]:
-        """The folders of records, at most 256: what one step of pruning works on."""
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
-            return sorted(
-                entry.name for entry in entries if FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
-            )
-        return []
+        """The folders of records and of owners, at most 256 of each: what one step of pruning works on."""
+        return self._folders() + self.owners.folders()
 
     def prune(self, folder: str) -> int:
-        """Remove the expired records of a folder, and temporary files that nobody will finish."""
+        """Remove what is expired in a folder, and temporary files that nobody will finish; counts the records."""
+        if folder.startswith(OWNERS):
+            self.owners.prune(folder)
+            return 0
         removed = 0
         with contextlib.suppress(FileNotFoundError), os.scandir(self.path / folder) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
                     removed += self._prune(entry)
         return removed
+
+    def _folders(self) -> list[str]:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
+            return sorted(
+                entry.name for entry in entries if FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            )
+        return []
 
     def _prune(self, entry: "os.DirEntry[str]") -> bool:
         found = entry.stat(follow_symlinks=False)
@@ -166,20 +175,6 @@ class RecordFiles:
     def _file(self, handle: bytes) -> Path:
         name = handle.hex()
         return self.path / name[:2] / name
-
-    @contextlib.contextmanager
-    def _locked(self, handle: bytes) -> Iterator[bool]:
-        """Try the lock once. Each attempt opens the file anew, so that threads of one process exclude each other."""
-        path = self.path / "locks" / f"{int.from_bytes(blake2b(handle, digest_size=2).digest(), 'big') % LOCKS:02d}"
-        try:
-            lock = os.open(path, _LOCK, 0o600)
-        except FileNotFoundError:
-            self.make()
-            lock = os.open(path, _LOCK, 0o600)
-        try:
-            yield _lock(lock)
-        finally:
-            _unlock(lock)
 
     def _sound(self, handle: bytes) -> Kept | None:
         """The record, under the lock; what is no record is put out of the way first."""
@@ -214,59 +209,22 @@ class RecordFiles:
     def _write(self, path: Path, stored: Stored, expires_at: float) -> None:
         if len(stored.data) > self._max_bytes:  # it would be put aside by the next who reads it
             raise OSError(errno.EFBIG, f"a record of {len(stored.data)} bytes; max_bytes is {self._max_bytes}")
-        temporary = path.with_name(f"{path.name}.{os.urandom(8).hex()}.tmp")
+        content = MAGIC + _checksum(stored) + stored.version + stored.data
         try:
-            file = os.open(temporary, _CREATE, 0o600)
+            replace(path, content, deadline(expires_at), fsync=self._fsync)
         except FileNotFoundError:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._fsync:
-                self._sync(self.path)
-            file = os.open(temporary, _CREATE, 0o600)
-        try:
-            try:
-                _write_all(file, MAGIC + _checksum(stored) + stored.version + stored.data)
-                os.utime(file, ns=_deadline(expires_at))
-                if self._fsync:
-                    os.fsync(file)
-            finally:
-                os.close(file)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        if self._fsync:
-            self._sync(path.parent)
+                sync(self.path)
+            replace(path, content, deadline(expires_at), fsync=self._fsync)
 
     def _unlink(self, path: Path) -> None:
         path.unlink()
-        self._sync(path.parent)  # a logout is final, also after a power cut
+        sync(path.parent)  # a logout is final, also after a power cut
 
     def _set_aside(self, path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             path.rename(path.with_name(f"{path.name}.{os.urandom(4).hex()}.corrupt"))
-
-    def _sync(self, folder: Path) -> None:
-        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-def _lock(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _unlock(file: int) -> None:
-    # Closing alone does not unlock: a process that was forked meanwhile has the file open, too.
-    try:
-        fcntl.flock(file, fcntl.LOCK_UN)
-    finally:
-        os.close(file)
 
 
 def _checksum(stored: Stored) -> bytes:
@@ -286,15 +244,3 @@ def _read_all(file: int, size: int) -> bytes:
     while len(content) < size and (more := os.read(file, size - len(content))):
         content += more
     return content
-
-
-def _write_all(file: int, content: bytes) -> None:
-    """A write may be short, on a full disk above all; the next one says why."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _deadline(expires_at: float) -> tuple[int, int]:
-    instant = int(max(0.0, min(expires_at, LATEST)) * 1e9)
-    return instant, instant

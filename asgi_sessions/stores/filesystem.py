@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import random
@@ -16,7 +16,9 @@ import aiofiles.os
 
 from ..exceptions import NotSupported, StoreFull, StoreTimeout, StoreUnavailable
 from .base import RecordStore, Stored
+from .file_index import DELISTED_AT_ONCE
 from .files import BUSY, CORRUPT, RecordFiles
+from .owners import portions
 
 __all__ = ["FilesystemStore"]
 
@@ -92,6 +94,10 @@ class FilesystemStore(RecordStore):
             return None
         return found  # type: ignore[no-any-return]  # what the function returned, through the thread
 
+    async def deadline(self, handle: bytes) -> float | None:
+        found: float | None = await self._hop(self._files.deadline, handle)
+        return found
+
     async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
         return bool(await self._alone(self._files.create, handle, new, data, expires_at))
 
@@ -111,11 +117,30 @@ class FilesystemStore(RecordStore):
     async def quarantine(self, handle: bytes, version: bytes) -> None:
         await self._put_aside(handle, version)
 
+    async def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
+        """See ``OwnerIndex.enlist``."""
+        generation: bytes = await self._in_turn(self._files.owners.enlist, owner, handle, expires_at)
+        return generation
+
+    async def delist(self, owner: bytes, handles: Collection[bytes] | Mapping[bytes, int]) -> None:
+        """See ``OwnerIndex.delist``. Of very many, others get their turn in between."""
+        for part in portions(handles, DELISTED_AT_ONCE):
+            await self._in_turn(self._files.owners.delist, owner, part)
+
+    async def listed(self, owner: bytes) -> dict[bytes, int]:
+        """See ``OwnerIndex.listed``."""
+        handles: dict[bytes, int] = await self._hop(self._files.owners.listed, owner)
+        return handles
+
+    async def bar(self, owner: bytes, generation: bytes, until: float) -> None:
+        """See ``OwnerIndex.bar``."""
+        await self._in_turn(self._files.owners.bar, owner, generation, until)
+
     async def prune(self) -> int:
-        """Remove the expired records, one folder of at most 256 at a time.
+        """Remove the expired records, one folder of at most 256 at a time, and then what is expired of the owner index.
 
         Returns:
-            How many were removed.
+            How many records were removed.
 
         Raises:
             StoreError: a directory can not be read or written.
@@ -139,11 +164,20 @@ class FilesystemStore(RecordStore):
         except StoreUnavailable as exc:
             logger.warning("session record %s can not be read, nor put aside: %s", handle.hex(), exc)
 
+    async def _in_turn(self, function: Callable[..., Any], owner: bytes, *arguments: Any) -> Any:
+        """Run under the owner's lock. Inside this process callers queue up, rather than try it all at once."""
+        end = _loop().time() + self._timeout
+        try:
+            async with asyncio.timeout_at(end), self.queue(owner):
+                return await self._alone(function, owner, *arguments)
+        except TimeoutError as exc:
+            raise StoreTimeout(f"the owner's index was busy for more than {self._timeout} s") from exc
+
     async def _alone(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run under the record's lock. A hop tries it once; the waiting is done here, where it holds no thread."""
         end = _loop().time() + self._timeout
         pause = 0.001
-        while (result := await self._hop(function, *arguments, end=end)) == BUSY:
+        while (result := await self._hop(function, *arguments, end=end)) is BUSY:
             if _loop().time() + pause > end:
                 raise StoreTimeout(f"the record was locked for more than {self._timeout} s")
             await asyncio.sleep(pause * (0.5 + random() / 2))  # noqa: S311 - jitter is no secret

@@ -3,11 +3,16 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from itertools import count
+from typing import Any, TypeVar
 
 from .base import RecordStore, Stored
+from .owners import GENERATION_SIZE, barred
 
 __all__ = ["MemoryStore"]
+
+K = TypeVar("K")
 
 SWEPT_PER_WRITE = 4  # records that one write looks at, so that in the long run a quarter of them are expired at most
 
@@ -26,6 +31,7 @@ class MemoryStore(RecordStore):
         self._clock = clock
         self._lock = threading.Lock()
         self._records: OrderedDict[bytes, tuple[Stored, float]] = OrderedDict()  # first the one to look at next
+        self._owners = Owners(clock)
 
     async def read(self, handle: bytes) -> Stored | None:
         with self._lock:
@@ -65,6 +71,30 @@ class MemoryStore(RecordStore):
                 return None
             return kept
 
+    async def deadline(self, handle: bytes) -> float | None:
+        with self._lock:
+            return None if self._kept(handle) is None else self._records[handle][1]
+
+    async def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
+        """See ``OwnerIndex.enlist``."""
+        with self._lock:
+            return self._owners.enlist(owner, handle, expires_at)
+
+    async def delist(self, owner: bytes, handles: Collection[bytes] | Mapping[bytes, int]) -> None:
+        """See ``OwnerIndex.delist``."""
+        with self._lock:
+            self._owners.delist(owner, handles)
+
+    async def listed(self, owner: bytes) -> dict[bytes, int]:
+        """See ``OwnerIndex.listed``."""
+        with self._lock:
+            return self._owners.listed(owner)
+
+    async def bar(self, owner: bytes, generation: bytes, until: float) -> None:
+        """See ``OwnerIndex.bar``."""
+        with self._lock:
+            self._owners.bar(owner, generation, until)
+
     def __len__(self) -> int:
         """How many records are kept, expired ones that were not erased yet among them."""
         return len(self._records)
@@ -75,13 +105,65 @@ class MemoryStore(RecordStore):
 
     def _keep(self, handle: bytes, stored: Stored, expires_at: float) -> None:
         self._records[handle] = (stored, expires_at)
-        self._sweep()
+        _sweep(self._records, self._clock())
 
-    def _sweep(self) -> None:
+
+class Owners:
+    """The index, for callers who hold the store's lock."""
+
+    __slots__ = ("_clock", "_entries", "_generations", "_listed", "_marks")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._marks = count(1)
+        self._listed: dict[bytes, dict[bytes, int]] = {}  # owner -> handle -> mark
+        self._entries: OrderedDict[tuple[bytes, bytes], tuple[None, float]] = OrderedDict()  # swept as records are
+        self._generations: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
+
+    def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
+        self._listed.setdefault(owner, {})[handle] = next(self._marks)
+        _, former = self._entries.get((owner, handle), (None, expires_at))
+        self._entries[owner, handle] = (None, max(former, expires_at))
         now = self._clock()
-        for _ in range(min(SWEPT_PER_WRITE, len(self._records))):
-            handle, (_, expires_at) = next(iter(self._records.items()))
-            if expires_at > now:
-                self._records.move_to_end(handle)
-            else:
-                del self._records[handle]
+        generations, until = self._generations.get(owner, (b"", now))
+        self._sweep(now)
+        return generations[:GENERATION_SIZE] if until > now else b""
+
+    def delist(self, owner: bytes, handles: Collection[bytes] | Mapping[bytes, int]) -> None:
+        marks = self._listed.get(owner, {})
+        for handle in handles:
+            if not isinstance(handles, Mapping) or marks.get(handle) == handles[handle]:
+                self._entries.pop((owner, handle), None)
+                self._forget(owner, handle)
+
+    def listed(self, owner: bytes) -> dict[bytes, int]:
+        return dict(self._listed.get(owner, {}))
+
+    def bar(self, owner: bytes, generation: bytes, until: float) -> None:
+        generations, former = self._generations.get(owner, (b"", until))
+        self._generations[owner] = (barred(generations, generation), max(former, until))
+        self._sweep(self._clock())
+
+    def _sweep(self, now: float) -> None:
+        for owner, handle in _sweep(self._entries, now):
+            self._forget(owner, handle)
+        _sweep(self._generations, now)
+
+    def _forget(self, owner: bytes, handle: bytes) -> None:
+        marks = self._listed.get(owner, {})
+        marks.pop(handle, None)
+        if not marks:
+            self._listed.pop(owner, None)
+
+
+def _sweep(kept: OrderedDict[K, tuple[Any, float]], now: float) -> list[K]:
+    """Look at the next few, and remove those that are past their deadlines; returns their keys."""
+    removed = []
+    for _ in range(min(SWEPT_PER_WRITE, len(kept))):
+        key, (_, expires_at) = next(iter(kept.items()))
+        if expires_at > now:
+            kept.move_to_end(key)
+        else:
+            del kept[key]
+            removed.append(key)
+    return removed
