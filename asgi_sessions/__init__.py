@@ -27,11 +27,12 @@ from .exceptions import (
     Unknown,
 )
 from .keyring import generate_key
+from .manager import SessionInfo, SessionManager
 from .middleware import SessionMiddleware
 from .registry import SessionRegistry, get_session, get_sessions
 from .serializers import JSONSerializer, MessagePackSerializer, Serializer
 from .session import FlashMessage, Session
-from .stores import CookieStore, FilesystemStore, MemoryStore, RecordStore, RedisStore, Store, Stored
+from .stores import CookieStore, FilesystemStore, MemoryStore, OwnerIndex, RecordStore, RedisStore, Store, Stored
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,7 @@ __all__ = [
     "MemoryStore",
     "MessagePackSerializer",
     "NotSupported",
+    "OwnerIndex",
     "RecordStore",
     "RedisStore",
     "ResponseStarted",
@@ -61,6 +63,8 @@ __all__ = [
     "SessionConfig",
     "SessionConflict",
     "SessionError",
+    "SessionInfo",
+    "SessionManager",
     "SessionMiddleware",
     "SessionNotConfigured",
     "SessionNotLoaded",

@@ -12,11 +12,12 @@ from .exceptions import SessionNotConfigured
 from .keyring import Keyring
 from .lifetime import Lifetime
 from .record import RecordCodec
-from .sealing import Sealer
+from .sealing import OwnerNames, Sealer
 from .serializers import MessagePackSerializer, Serializer
 from .session import Policy
 from .stores.base import RecordStore, Store
 from .stores.cookie import CookieStore
+from .stores.owners import OwnerIndex
 
 __all__ = ["Binding", "Configuration", "SessionConfig"]
 
@@ -35,6 +36,7 @@ class SessionConfig:
         serializer: values <-> bytes.
         max_age, browser_session_ttl, rolling, refresh_interval, absolute_timeout: see ``Lifetime``; seconds.
         path, domain, same_site, https_only, http_only, partitioned: see ``CookieOptions``.
+        max_sessions_per_owner: a login beyond it ends the owner's oldest session; None: no limit.
     """
 
     name: str
@@ -54,6 +56,7 @@ class SessionConfig:
     https_only: bool | UnsetType | None = UNSET
     http_only: bool | UnsetType = UNSET
     partitioned: bool | UnsetType = UNSET
+    max_sessions_per_owner: int | UnsetType | None = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,9 @@ class Binding(Policy):
     sealer: Sealer
     codec: RecordCodec
     writer: CookieWriter
+    owner_names: OwnerNames
+    indexed: bool  # whether the store lists the sessions of an owner
+    max_sessions: int | None  # of one owner
 
 
 class Configuration:
@@ -149,6 +155,7 @@ class Configuration:
         if not isinstance(serializer, Serializer):
             raise TypeError(f"session {config.name!r}: serializer={serializer!r} must be one, such as JSONSerializer()")
         server_side = isinstance(store, RecordStore)
+        _check_max_sessions(config, store)
         keyring, encrypt = self.keyring, config.encrypt is True
         return Binding(
             name=config.name,
@@ -166,6 +173,22 @@ class Configuration:
                 readable=server_side,
             ),
             writer=writer,
+            owner_names=keyring.owner_names(cookie_name),
+            indexed=server_side and isinstance(store, OwnerIndex),
+            max_sessions=config.max_sessions_per_owner or None,
+        )
+
+
+def _check_max_sessions(config: SessionConfig, store: Store) -> None:
+    limit = config.max_sessions_per_owner
+    if limit is None or limit is UNSET:
+        return
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise ValueError(f"session {config.name!r}: max_sessions_per_owner={limit!r}: write a number from 1, or None")
+    if not isinstance(store, OwnerIndex):
+        raise ValueError(
+            f"session {config.name!r}: max_sessions_per_owner={limit} needs a store with an index of owners, "
+            f"which {type(store).__name__} has not; use a MemoryStore, FilesystemStore or RedisStore"
         )
 
 

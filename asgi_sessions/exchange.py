@@ -24,13 +24,13 @@ from .exceptions import (
     SessionSuperseded,
     StoreError,
     StoreTimeout,
-    StoreUnavailable,
     Superseded,
 )
+from .owners import commit_in_step
 from .plans import Plan, Scope, prepare
 from .sealing import Unsealed
 from .session import Loaded, Session
-from .stores.base import RecordStore
+from .stores.base import RecordStore, blamed
 from .stores.cookie import CookieStore
 
 __all__ = ["Exchange", "Settings"]
@@ -122,7 +122,7 @@ class Exchange:
     async def _read(self, session: Session, tokens: Sequence[Unsealed], now: float) -> Loaded:
         binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
         store: RecordStore = binding.store  # type: ignore[assignment]  # the other kind
-        return await blamed(store.load(tokens, binding.codec, binding.lifetime, now), session)
+        return await blamed(store.load(tokens, binding.codec, binding.lifetime, now), store, binding.name)
 
     async def autoload(self, session: Session) -> None:
         """Load before the application runs; a store that failed is blamed when the session is used."""
@@ -242,7 +242,7 @@ class Exchange:
         if plan.binding.server_side:
             try:
                 with anyio.fail_after(self.settings.commit_timeout):
-                    await blamed(self._store(plan), plan.session)
+                    await blamed(self._store(plan), plan.binding.store, plan.binding.name)
             except TimeoutError as exc:
                 raise StoreTimeout(f"no commit within {self.settings.commit_timeout} s") from exc
         self.finish(plan)
@@ -253,18 +253,27 @@ class Exchange:
             SessionSuperseded: a logout, a login or a ``clear()`` elsewhere was faster.
             StoreError: the store could not do it.
         """
+        if plan.binding.indexed:
+            done = await commit_in_step(plan, self._write, self.now)
+        else:
+            done = await self._write(plan)
+        if not done:
+            raise self._drop(plan)
+
+    async def _write(self, plan: Plan) -> bool:
+        """False: a logout, a login or a ``clear()`` elsewhere was faster."""
         store, codec = cast(RecordStore, plan.binding.store), plan.binding.codec
         if plan.doomed is not None and not await store.remove(plan.doomed, codec):
-            raise self._drop(plan)
+            return False
         if plan.after is None:
-            return
+            return True
         if plan.doomed is not None:  # gone for good: what is repeated, or saved again, must not miss it
             if plan.session._edits.doomed is plan.doomed:
                 plan.session._edit(doomed=None)
             plan.doomed = None
         if plan.created is not None:
             await self._create(store, plan, plan.after, plan.created)
-            return
+            return True
         before = cast(Loaded, plan.before)
         if plan.change is None:
             kept = await store.renew(before, codec, cast(float, plan.expires_at))
@@ -279,8 +288,9 @@ class Exchange:
                 release=plan.release,
             )
         if kept is None:
-            raise self._drop(plan)
+            return False
         plan.after = replace(plan.after, record=kept.record, version=kept.version)
+        return True
 
     async def _create(self, store: RecordStore, plan: Plan, after: Loaded, data: bytes) -> None:
         if not await store.create(after.handle, plan.version, data, cast(float, plan.expires_at)):
@@ -356,17 +366,6 @@ def _too_late(plan: Plan) -> ResponseStarted:
         f"session {plan.binding.name!r}: changes of {plan.changed_keys()} after the response started are lost; "
         "they need a cookie, which can not be sent any more"
     )
-
-
-async def blamed(work: Awaitable[T], session: Session) -> T:
-    """Whatever a store raises is the store's fault, and typed."""
-    try:
-        return await work
-    except SessionError:
-        raise
-    except Exception as exc:
-        store = type(cast(Binding, session._policy).store).__name__
-        raise StoreUnavailable(f"session {session.name!r}: {store} failed ({type(exc).__name__})") from exc
 
 
 async def completed(work: Callable[[], Awaitable[None]]) -> None:

@@ -14,11 +14,11 @@ from msgspec.structs import replace
 
 from .config import Binding
 from .exceptions import LeaseTimeout, NotSupported, SessionError, SessionSuperseded
-from .exchange import Exchange, blamed
+from .exchange import Exchange
 from .plans import Plan
 from .record import Lease
 from .session import Loaded, Session
-from .stores.base import RecordStore
+from .stores.base import RecordStore, blamed
 
 __all__ = ["exclusive"]
 
@@ -79,9 +79,9 @@ async def _take_turn(exchange: Exchange, session: Session, holder: bytes, lease:
 
 async def _acquire(exchange: Exchange, session: Session, lease: Lease) -> bool:
     """Try once; an attempt of unknown outcome is taken back."""
-    loaded, codec = cast(Loaded, session._loaded), cast(Binding, session._policy).codec
+    store, loaded, codec = _store(session), cast(Loaded, session._loaded), cast(Binding, session._policy).codec
     try:
-        taken = await blamed(_store(session).acquire(loaded, codec, lease, exchange.now()), session)
+        taken = await blamed(store.acquire(loaded, codec, lease, exchange.now()), store, session.name)
     except BaseException:
         session._loaded = replace(loaded, record=replace(loaded.record, lease=lease))
         session._holder = lease.holder

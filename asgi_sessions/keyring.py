@@ -11,7 +11,7 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .sealing import Encrypter, RecordSealer, Sealer, Signer
+from .sealing import Encrypter, OwnerNames, RecordSealer, Sealer, Signer
 
 __all__ = ["Keyring", "generate_key"]
 
@@ -95,6 +95,10 @@ class Keyring:
     def record_encrypter(self, cookie_name: str) -> RecordSealer:
         """Encrypts what a store keeps."""
         return self._derive("record", cookie_name, RecordSealer)
+
+    def owner_names(self, cookie_name: str) -> OwnerNames:
+        """Names owners for an index that must not tell who they are."""
+        return self._derive("owner", cookie_name, OwnerNames)
 
     def _derive(self, mode: str, cookie_name: str, make: Callable[[list[bytes], bytes], T]) -> T:
         known = self._derived.get((mode, cookie_name))

@@ -50,6 +50,7 @@ class SessionMiddleware:
         encrypt: nobody but the server can read the values; by default they are signed only.
         serializer: values <-> bytes; None: MessagePack with Python's types.
         rolling, refresh_interval, absolute_timeout, browser_session_ttl: see ``Lifetime``; seconds.
+        max_sessions_per_owner: a login beyond it ends the owner's oldest session; None: no limit.
         autoload: whether a server-side session is loaded before the application runs, so that ``request.session``
             works without ``await``; True, False, or a function of the scope.
         sessions: further sessions.
@@ -83,6 +84,7 @@ class SessionMiddleware:
         absolute_timeout: float | None = None,
         browser_session_ttl: float = 24 * 3600,
         http_only: bool = True,
+        max_sessions_per_owner: int | None = None,
         autoload: bool | Callable[[Scope], bool] = True,
         sessions: Sequence[SessionConfig] = (),
         on_store_error: Literal["respond", "raise"] = "respond",
@@ -116,6 +118,7 @@ class SessionMiddleware:
             https_only=https_only,
             http_only=http_only,
             partitioned=partitioned,
+            max_sessions_per_owner=max_sessions_per_owner,
         )
         self.app = app
         self._configuration = Configuration(Keyring(secret_key, fallback_keys), own, sessions)

@@ -37,6 +37,7 @@ class Plan(msgspec.Struct, kw_only=True):
         version: of the commit.
         expires_at: the record's new deadline; None: it stays.
         cookies: values of Set-Cookie to send once it is done, by path and domain: each is a cookie of its own.
+        generation: the owner's, when the session was about to join the owner's others; see ``owners``.
         release: give the exclusive section's lease back with the commit.
         lost: something of it can not be done any more.
         done: it took place.
@@ -56,6 +57,7 @@ class Plan(msgspec.Struct, kw_only=True):
     version: bytes = b""
     expires_at: float | None = None
     cookies: dict[Scope, bytes] = {}
+    generation: bytes | None = None
     release: bool = False
     lost: bool = False
     done: bool = False

@@ -52,6 +52,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         owner: the principal, or None.
         remember: the lifetime chosen at run time: seconds, 0 for a browser session, None for the configuration's.
         cookie: the cookie attributes that this session overrides.
+        label: what the application noted for the owner's list of sessions, such as device and address.
         commits: the last versions committed, newest last; a commit that finds itself here is already done.
     """
 
@@ -67,6 +68,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     owner: str | int | None = msgspec.field(name="o", default=None)
     remember: Natural | None = msgspec.field(name="r", default=None)
     cookie: dict[str, str | bool | None] = msgspec.field(name="c", default_factory=dict)
+    label: dict[str, str] = msgspec.field(name="n", default_factory=dict)
     lease: Lease | None = msgspec.field(name="l", default=None)
     commits: tuple[bytes, ...] = msgspec.field(name="m", default=())
 
@@ -79,7 +81,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         cleared: whether ``clear()`` was called: everything that was there goes, whoever wrote it.
         added, consumed: flashes added, and the ids of those consumed.
         secret_hash: of the new secret, after ``regenerate()``; empty without.
-        owner, remember, cookie: the new one, or UNSET.
+        owner, remember, cookie, label: the new one, or UNSET.
         now: POSIX seconds.
     """
 
@@ -93,6 +95,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner | UnsetType | None = UNSET
     remember: int | UnsetType | None = UNSET
     cookie: Mapping[str, str | bool | None] | UnsetType = UNSET
+    label: Mapping[str, str] | UnsetType = UNSET
 
 
 def apply(change: Change, record: Record, serializer: Serializer, version: bytes = b"") -> Record:
@@ -116,6 +119,8 @@ def apply(change: Change, record: Record, serializer: Serializer, version: bytes
         fields["remember"] = change.remember
     if change.cookie is not UNSET:
         fields["cookie"] = change.cookie
+    if change.label is not UNSET:
+        fields["label"] = change.label
     if version:
         fields["commits"] = (*record.commits, version)[-COMMITS_KEPT:]
     return msgspec.structs.replace(record, **fields)
@@ -243,6 +248,7 @@ class _JSONRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     owner: str | int | None = None
     remember: Natural | None = None
     cookie: dict[str, str | bool | None] = {}
+    label: dict[str, str] = {}
     lease: Lease | None = None
     commits: tuple[bytes, ...] = ()
 

@@ -13,6 +13,7 @@ from .config import Binding, Configuration
 from .exceptions import SessionError, SessionNotConfigured, SessionSuperseded, StoreError
 from .exchange import Exchange
 from .exclusive import exclusive
+from .manager import SessionManager
 from .plans import Plan
 from .session import Session
 from .stores.base import Store
@@ -107,6 +108,26 @@ class SessionRegistry:
             StoreError: the store could not do it.
         """
         return exclusive(self._exchange, self.get(name), lease=lease, timeout=timeout)
+
+    def manager(self, name: str | None = None) -> SessionManager:
+        """Lists and revokes the sessions of an owner; the session of this request is marked as the current one.
+
+        Args:
+            name: the session's name, as configured; None for the middleware's own.
+
+        Raises:
+            SessionNotConfigured: nobody knows that name.
+            NotSupported: the session lives in its cookie, or its store has no index of owners.
+        """
+        name = self._configuration.default.name if name is None else name
+        binding = self._configuration.find(name)
+        if binding is None:
+            if self._outer is not None:
+                return self._outer.manager(name)
+            raise self._configuration.unknown(name)
+        session = self._sessions.get(name)
+        current = session._loaded.handle if session is not None and session._loaded is not None else b""
+        return SessionManager.of(binding, self._exchange.now, current)
 
     def __iter__(self) -> Iterator[Session]:
         return iter([session for session in self._sessions.values() if not session._pending])

@@ -5,6 +5,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from hashlib import sha256
 from hmac import compare_digest
+from hmac import digest as hmac_digest
 from os import urandom
 from typing import Protocol
 
@@ -13,7 +14,7 @@ import msgspec
 from .exceptions import BadSignature, Expired, Malformed
 from .xaes import NONCE_SIZE, OVERHEAD, XAES256GCM, InvalidTag
 
-__all__ = ["Encrypter", "RecordSealer", "Sealer", "Signer", "Unsealed"]
+__all__ = ["Encrypter", "OwnerNames", "RecordSealer", "Sealer", "Signer", "Unsealed"]
 
 MAX_SEALED = 4096  # bytes; longer values are refused before any work
 CLOCK_SKEW = 60  # seconds that a token may come from the future, from a server whose clock is ahead
@@ -147,6 +148,28 @@ class RecordSealer:
             BadSignature: not made by ``seal`` under one of the keys, for this handle.
         """
         return _decrypt(self._ciphers, data, self._purpose + b"\x00" + handle)[0]
+
+
+class OwnerNames:
+    """The 32 bytes that stand for an owner in an index: HMAC-SHA256, so that nobody can try names without a key."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: Sequence[bytes], purpose: bytes) -> None:
+        self._keys = keys
+
+    def current(self, owner: str | int) -> bytes:
+        """Under which the owner's sessions are listed now."""
+        return hmac_digest(self._keys[0], _spelled(owner), "sha256")
+
+    def every(self, owner: str | int) -> list[bytes]:
+        """Also those under fallback keys, where sessions are listed that were not renewed since."""
+        return [hmac_digest(key, _spelled(owner), "sha256") for key in self._keys]
+
+
+def _spelled(owner: str | int) -> bytes:
+    """The number 7 and the text "7" are two owners."""
+    return b"int:%d" % owner if isinstance(owner, int) else b"str:" + owner.encode("utf-8", "surrogatepass")
 
 
 # base64url, strictly: one spelling for each sequence of bytes (RFC 4648, sections 3.5 and 5).

@@ -24,6 +24,9 @@ __all__ = ["FlashMessage", "Policy", "Session"]
 logger = logging.getLogger("asgi_sessions")
 
 
+LONGEST_LABEL = 1024  # characters; a list of sessions shows a few words of each
+
+
 class FlashMessage(NamedTuple):
     """One flash message, in the order that ``for category, message in session.flashes()`` unpacks."""
 
@@ -80,7 +83,7 @@ class Edits(msgspec.Struct, frozen=True, kw_only=True):
         ended: ``invalidate()`` was called.
         cleared, regenerated: ``clear()`` or ``regenerate()`` was called.
         added, consumed: flashes added, and the ids of those consumed.
-        owner, remember, cookie: the new one, or UNSET.
+        owner, remember, cookie, label: the new one, or UNSET.
     """
 
     doomed: Loaded | None = None
@@ -92,6 +95,7 @@ class Edits(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner | UnsetType | None = UNSET
     remember: int | UnsetType | None = UNSET
     cookie: dict[str, Any] | UnsetType = UNSET
+    label: dict[str, str] | UnsetType = UNSET
 
     def since(self, earlier: Edits) -> Edits:
         """What came after ``earlier``; ``NOTHING`` if nothing did."""
@@ -270,6 +274,30 @@ class Session(LazyDict):
             return
         self.regenerate()
         self._edit(owner=owner)
+
+    @property
+    def label(self) -> dict[str, str]:
+        """A few words about this session for the owner's list of sessions, such as device and address; assign a dict.
+
+        Raises:
+            TypeError: assigned anything but a dict of str to str.
+            ValueError: on assignment, longer than 1024 characters all together.
+        """
+        self.mark_accessed()
+        if self._edits.label is not UNSET:
+            return dict(self._edits.label)
+        return dict(self._loaded.record.label) if self._loaded else {}
+
+    @label.setter
+    def label(self, label: Mapping[str, str]) -> None:
+        words = [*label, *label.values()] if isinstance(label, Mapping) else [None]
+        if not all(isinstance(word, str) for word in words):
+            raise TypeError(f"session {self.name!r}: label must be a dict of str to str, such as {{'device': 'phone'}}")
+        if (size := sum(len(str(word)) for word in words)) > LONGEST_LABEL:
+            raise ValueError(f"session {self.name!r}: label has {size} characters; write at most {LONGEST_LABEL}")
+        self.mark_accessed()
+        stored = self._loaded.record.label if self._loaded else {}
+        self._edit(label=UNSET if dict(label) == stored else dict(label))
 
     # -- flashes ----------------------------------------------------------------------------------------------------
 
@@ -459,6 +487,7 @@ class Session(LazyDict):
             owner=edits.owner,
             remember=edits.remember,
             cookie=edits.cookie,
+            label=edits.label,
         )
 
     def _may_be_changed(self) -> bool:

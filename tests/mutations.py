@@ -29,6 +29,7 @@ BEHAVIOUR = "tests/test_behaviour.py"
 REGISTRY = "tests/test_registry.py"
 KEYRING = "tests/test_keyring.py"
 RECORD = "tests/test_record.py"
+MANAGER = "tests/test_manager.py"
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,17 @@ MUTATIONS = [
     Mutation("nested changes are trusted to flags", "lazydict.py", "        if type(value) not in _IMMUTABLE:\n            self._shared = True\n        return value\n\n    def get", "        return value\n\n    def get", BEHAVIOUR),
     Mutation("a stale cookie is not sealed anew", "plans.py", "before.stale or ", "", BEHAVIOUR),
     Mutation("the server does not enforce the lifetime", "record.py", "if now >= ends_at:", "if False:", BEHAVIOUR),
+    # owners
+    Mutation("a login does not look at the index again", "owners.py", "if generation in (b\"\", plan.generation):", "if True:", MANAGER),
+    Mutation("a session joins its owner only after its commit", "owners.py", "    if plan.generation is None:  # kept when a commit is done again\n        plan.generation = await _enlist(index, plan, owner)", "    plan.generation = b\"\"", MANAGER),
+    Mutation("a renewal does not reach the index", "owners.py", "elif owner is not None and plan.expires_at is not None:", "elif False:", MANAGER),
+    Mutation("the former owner keeps the session", "manager.py", "if record is None or not _same(record.owner, owner):", "if record is None:", MANAGER),
+    Mutation("numbers and texts are one owner", "sealing.py", 'b"int:%d" % owner', 'b"str:%d" % owner', MANAGER),
     # files
-    Mutation("no lock on files", "stores/files.py", "    except BlockingIOError:\n        return False", "    except BlockingIOError:\n        return True", FILES),
-    Mutation("touch rewrites the data", "stores/files.py", "            os.utime(self._file(handle), ns=_deadline(expires_at), follow_symlinks=False)", "            self._write(self._file(handle), kept[0], expires_at)", FILES),
+    Mutation("no lock on files", "stores/locks.py", "    except BlockingIOError:\n        return False", "    except BlockingIOError:\n        return True", FILES),
+    Mutation("touch rewrites the data", "stores/files.py", "            os.utime(self._file(handle), ns=(modified, modified), follow_symlinks=False)", "            self._write(self._file(handle), kept[0], expires_at)", FILES),
     Mutation("corrupt files are taken", "stores/files.py", "!= MAGIC + _checksum(stored)", "== b''", FILES),
-    Mutation("temporary files stay", "stores/files.py", "            temporary.unlink(missing_ok=True)\n", "            pass\n", FILES),
+    Mutation("temporary files stay", "stores/atomic.py", "        temporary.unlink(missing_ok=True)\n", "        pass\n", FILES),
     Mutation("symbolic links are followed", "stores/files.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW", "_READ = os.O_RDONLY", FILES),
 ]  # fmt: skip
 

@@ -1,0 +1,112 @@
+"""Keeps the owner index in step with the records.
+
+The index is written before the record that it lists, so it may list too much but never too little. A login enlists its
+session, commits, and enlists it again: if ``revoke_all`` gave the owner another generation in between, it did not see
+this session as the owner's, so the login takes itself back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import anyio
+from msgspec import UNSET
+
+from .manager import SessionManager
+from .plans import Plan
+from .record import Owner
+from .session import Loaded
+from .stores.base import RecordStore
+from .stores.owners import OwnerIndex
+
+__all__ = ["commit_in_step"]
+
+Write = Callable[[Plan], Awaitable[bool]]
+
+
+async def commit_in_step(plan: Plan, write: Write, clock: Callable[[], float]) -> bool:
+    """Write what was planned, and what the index has to know of it.
+
+    Args:
+        write: brings the store in line with the plan; False: the session ended or was regenerated meanwhile.
+
+    Returns:
+        What ``write`` returned; False also if the owner's sessions were all revoked meanwhile.
+
+    Raises:
+        StoreError: the store could not do it.
+    """
+    index = cast(OwnerIndex, plan.binding.store)
+    former = _owner(plan.before or plan.doomed)
+    owner = former if plan.edits.owner is UNSET or plan.after is None else plan.edits.owner
+    if plan.doomed is not None:
+        owner = plan.edits.owner if plan.edits.owner is not UNSET and plan.after is not None else None
+    joins = owner is not None and (plan.edits.owner is not UNSET or plan.created is not None)
+    if owner is not None and joins:
+        done = await _join(index, plan, owner, write)
+        if done and plan.binding.max_sessions is not None:
+            handle = cast(Loaded, plan.after).handle
+            await SessionManager.of(plan.binding, clock, handle).end_oldest(owner, plan.binding.max_sessions, handle)
+    elif owner is not None and plan.edits.remember is not UNSET:
+        await _enlist(index, plan, owner)  # it may live longer from now on: the index has to know first
+        done = await write(plan)
+    elif owner is not None and plan.expires_at is not None:
+        done = await _renew(index, plan, owner, write)
+    else:
+        done = await write(plan)
+    if former is not None and former != owner:
+        known = cast(Loaded, plan.before or plan.doomed)
+        for name in plan.binding.owner_names.every(former):
+            await index.delist(name, [known.handle])
+    return done
+
+
+async def _join(index: OwnerIndex, plan: Plan, owner: Owner, write: Write) -> bool:
+    if plan.generation is None:  # kept when a commit is done again
+        plan.generation = await _enlist(index, plan, owner)
+    if not await write(plan):
+        return False
+    generation = await _enlist(index, plan, owner)
+    if generation in (b"", plan.generation):
+        return True
+    binding, after = plan.binding, cast(Loaded, plan.after)
+    await cast(RecordStore, binding.store).remove(after, binding.codec)
+    await index.delist(binding.owner_names.current(owner), [after.handle])
+    return False
+
+
+async def _renew(index: OwnerIndex, plan: Plan, owner: Owner, write: Write) -> bool:
+    """Both at once: the entry outlives the record by a lifetime, so one renewal that does not reach the index is no
+    loss. It costs no further round trip."""
+    failed: list[Exception] = []
+
+    async def enlist() -> None:
+        try:
+            await _enlist(index, plan, owner)
+        except Exception as exc:
+            failed.append(exc)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(enlist)
+        try:
+            done = await write(plan)
+        except Exception as exc:  # out of the group as it is
+            failed.insert(0, exc)
+    if failed:
+        raise failed[0]
+    return done
+
+
+async def _enlist(index: OwnerIndex, plan: Plan, owner: Owner) -> bytes:
+    handle = cast(Loaded, plan.after).handle
+    lifetime = plan.session._lifetime
+    expires_at = plan.expires_at
+    if expires_at is None:  # nothing was renewed
+        before = cast(Loaded, plan.before)
+        expires_at = lifetime.expires_at(renewed_at=before.renewed_at, started_at=before.record.started_at)
+    return await index.enlist(plan.binding.owner_names.current(owner), handle, expires_at + lifetime.duration)
+
+
+def _owner(loaded: Loaded | None) -> Owner | None:
+    return None if loaded is None else loaded.record.owner
