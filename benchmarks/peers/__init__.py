@@ -1,0 +1,1 @@
+"""One module per package that is measured, each with ``build(kind, setting) -> Subject``."""

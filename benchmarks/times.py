@@ -1,0 +1,78 @@
+"""Time added over the bare application, in interleaved rounds."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from .bench import Workbench
+from .cells import Cell
+from .environments import Unavailable
+
+Figure = dict[str, Any]
+
+
+def spread(samples: Sequence[float]) -> Figure:
+    """Median and quartiles, and what they come from, round by round."""
+    low, median, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [*samples] * 3
+    rounded = [round(each, 3) for each in (median, low, high, *samples)]
+    return {"median": rounded[0], "low": rounded[1], "high": rounded[2], "samples": rounded[3:]}
+
+
+def measure(bench: Workbench, cells: Sequence[Cell], rounds: int, seconds: float) -> list[dict[str, Any]]:
+    """One round measures every cell once, so that a machine that gets slower meanwhile does so for all.
+
+    What is compared is measured one after the other: first all contenders in one scenario, then in the next.
+
+    Args:
+        seconds: that one sample takes, about.
+    """
+    cells = _faithful(bench, cells)
+    samples: dict[Cell, list[dict[str, float]]] = {cell: [] for cell in cells}
+    for number in range(rounds + 1):  # the first one warms up
+        _show(f"round {number} of {rounds}, {len(cells)} cells" if number else f"warming up {len(cells)} cells")
+        for cell in sorted(cells, key=_situation):
+            if cell.contender in bench.missing:
+                continue
+            try:
+                found = bench.worker(cell.contender, cell.loop).ask(
+                    "sample",
+                    contender=cell.contender,
+                    scenario=cell.scenario,
+                    size=cell.size,
+                    at_once=cell.at_once,
+                    seconds=seconds if number else seconds / 4,
+                )
+            except Unavailable as exc:
+                bench.drop(cell.contender, exc)
+                continue
+            if number:
+                samples[cell].append(found)
+    _show("")
+    return [_result(cell, found) for cell, found in samples.items() if cell.contender not in bench.missing]
+
+
+def _faithful(bench: Workbench, cells: Sequence[Cell]) -> list[Cell]:
+    groups: dict[tuple[str, str, str], dict[str, None]] = {}
+    for cell in cells:
+        groups.setdefault((cell.contender, cell.loop, cell.size), {})[cell.scenario] = None
+    for (contender, loop, size), scenarios in groups.items():
+        bench.verify(contender, loop, size, scenarios)
+    return [cell for cell in cells if cell.contender not in bench.missing]
+
+
+def _situation(cell: Cell) -> tuple[str, int, str, str]:
+    return cell.size, cell.at_once, cell.loop, cell.scenario
+
+
+def _result(cell: Cell, samples: Sequence[dict[str, float]]) -> dict[str, Any]:
+    bare = statistics.median(sample["bare"] for sample in samples)
+    return {**asdict(cell), **spread([sample["added"] for sample in samples]), "bare": round(bare, 3)}
+
+
+def _show(line: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
