@@ -80,7 +80,8 @@ class TooMuch(Malformed):
 
 
 _SETS: frozenset[type] = frozenset({set, frozenset})
-_CONTAINERS: frozenset[type] = frozenset({dict, list, tuple}) | _SETS
+_SEQUENCES: frozenset[type] = frozenset({list, tuple}) | _SETS
+_CONTAINERS: frozenset[type] = _SEQUENCES | {dict}
 
 
 def check_shape(value: object) -> None:
@@ -92,14 +93,15 @@ def check_shape(value: object) -> None:
     level: list[Any] = [value]
     keys = 0
     for _ in range(MAX_DEPTH + 1):
-        level = [item for item in level if type(item) in _CONTAINERS]
-        if not level:
+        if _CONTAINERS.isdisjoint(map(type, level)):
             return
         dicts = [item for item in level if type(item) is dict]
-        keys += sum(map(len, dicts)) + sum(len(item) for item in level if type(item) in _SETS)
+        others = [item for item in level if type(item) in _SEQUENCES]
+        keys += sum(map(len, dicts)) + sum(len(item) for item in others if type(item) in _SETS)
         if keys > MAX_KEYS:
             raise TooMuch(f"holds more than {MAX_KEYS} keys")
-        level = [*chain.from_iterable(level), *chain.from_iterable(map(dict.values, dicts))]
+        level = [*chain.from_iterable(others), *chain.from_iterable(map(dict.values, dicts))]
+        level += [key for key in chain.from_iterable(dicts) if type(key) is not str]
     raise TooMuch(f"nested more than {MAX_DEPTH} levels deep")
 
 

@@ -15,13 +15,14 @@ from .base import (
     MAY_HAVE_MANY_KEYS,
     Serializer,
     check_readable,
+    check_shape,
     check_written,
     is_native,
     refuse_large,
     too_large,
 )
 from .extensions import LEAVES, PLAIN, SCALARS, Code
-from .reader import NOT_EXTENSION, GuardedReader, Reader, nests
+from .reader import NOT_EXTENSION, GuardedReader, Reader, may_collide, nests
 from .registered import Kind, describe, hint
 from .walker import Attribute, Walker
 
@@ -180,14 +181,22 @@ class MessagePackSerializer(Serializer):
         return super().dumps_again(value, before)
 
     def loads(self, data: bytes) -> object:
-        return (self._guard(data) if len(data) > self._unchecked or nests(data) else self._reader).load(data)
+        if len(data) <= self._unchecked and not nests(data):
+            return self._reader.load(data)
+        value = self._careful(data).load(data)
+        check_shape(value)
+        return value
 
     def split(self, data: bytes) -> dict[Any, bytes]:
-        return (self._guard(data) if len(data) > self._unchecked or nests(data) else self._reader).split(data)
+        if len(data) <= self._unchecked and not nests(data):
+            return self._reader.split(data)
+        parts = self._careful(data).split(data)
+        check_shape(parts)
+        return parts
 
-    def _guard(self, data: bytes) -> Reader:
+    def _careful(self, data: bytes) -> Reader:
         refuse_large(data, self.max_bytes)
-        return GuardedReader(self._names)
+        return GuardedReader(self._names) if may_collide(data) else self._reader
 
     def join(self, parts: Mapping[Any, bytes]) -> bytes:
         data = self._join(parts)

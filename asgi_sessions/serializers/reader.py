@@ -11,13 +11,13 @@ from .base import MAX_DEPTH, TooMuch, check_shape
 from .extensions import READERS, Code, array
 from .registered import Kind
 
-__all__ = ["NOT_EXTENSION", "GuardedReader", "Reader", "nests"]
+__all__ = ["NOT_EXTENSION", "GuardedReader", "Reader", "may_collide", "nests"]
 
 MAX_COLLISIONS = 100  # different values of one hash
 
 
 class Reader:
-    """Decodes what can not be deep and holds few extensions and keys; see ``nests``.
+    """Decodes what holds few extensions; see ``nests`` for the rest.
 
     Args:
         names: the registered types by name.
@@ -78,7 +78,7 @@ class Reader:
 
 
 class GuardedReader(Reader):
-    """For one value, whatever it holds.
+    """For one value that may hold many extensions.
 
     Among a dict's keys, values of one hash are compared with each other. Python keeps the hashes of ``str`` and
     ``bytes`` from being guessed, but not those of large ints, UUIDs, tuples...: thousands of one hash would take
@@ -88,16 +88,6 @@ class GuardedReader(Reader):
     def __init__(self, names: Mapping[str, Kind]) -> None:
         super().__init__(names)
         self._spelled: dict[int, set[bytes]] = {}  # by hash
-
-    def load(self, data: bytes) -> object:
-        value = super().load(data)
-        check_shape(value)
-        return value
-
-    def split(self, data: bytes) -> dict[Any, bytes]:
-        parts = super().split(data)
-        check_shape(parts)
-        return parts
 
     def extension(self, code: int, payload: memoryview) -> object:
         value = super().extension(code, payload)
@@ -115,6 +105,11 @@ class GuardedReader(Reader):
 # others, not so many levels.
 NOT_EXTENSION = bytes({*range(256)} - {*range(0xC7, 0xCA), *range(0xD4, 0xD9)})
 _NOT_NESTING = bytes({*NOT_EXTENSION} - {*range(0x81, 0x90), *range(0x91, 0xA0), *range(0xDC, 0xE0)})
+
+
+def may_collide(data: bytes) -> bool:
+    """Whether there could be so many extensions that they have to be watched."""
+    return len(data.translate(None, NOT_EXTENSION)) > MAX_COLLISIONS
 
 
 def nests(data: bytes) -> bool:

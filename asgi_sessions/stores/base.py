@@ -6,10 +6,8 @@ from collections.abc import Awaitable, Sequence
 from os import urandom
 from random import random
 from typing import NamedTuple, TypeVar
-from weakref import WeakValueDictionary
 
 import anyio
-from anyio.lowlevel import RunVar
 from msgspec.structs import replace
 
 from ..exceptions import (
@@ -26,6 +24,7 @@ from ..lifetime import Lifetime
 from ..record import HANDLE_SIZE, SECRET_SIZE, Change, Lease, Record, RecordCodec, apply, check_token
 from ..sealing import Unsealed
 from ..session import Loaded
+from .turns import Turn
 
 __all__ = ["RecordStore", "Store", "Stored"]
 
@@ -213,7 +212,8 @@ class RecordStore(Store, ABC):
             for attempt in range(COMMIT_ATTEMPTS):
                 check_lease(current.record, holder, change.now)
                 record = apply(change, current.record, codec.serializer, version)
-                record = replace(record, lease=None) if release else record
+                if release or (record.epoch != current.record.epoch and not holder):
+                    record = replace(record, lease=None)  # of another epoch the holder can not commit any more
                 data = codec.encode(record, loaded.handle)
                 kept = await self.swap(loaded.handle, current.version, version, data, expires_at)
                 if kept is not None and kept.version == version and kept.data == data:
@@ -283,20 +283,9 @@ class RecordStore(Store, ABC):
             return None
         return replace(loaded, record=record, version=stored.version)
 
-    def queue(self, handle: bytes) -> anyio.Lock:
-        """Commits to one handle queue up inside a process; a lock lives as long as somebody holds or awaits it."""
-        locks = _locks.get(None)
-        if locks is None:
-            locks = WeakValueDictionary()
-            _locks.set(locks)
-        key = (id(self), handle)
-        lock = locks.get(key)
-        if lock is None:
-            lock = locks[key] = anyio.Lock(fast_acquire=True)
-        return lock
-
-
-_locks: RunVar[WeakValueDictionary[tuple[int, bytes], anyio.Lock] | None] = RunVar("asgi_sessions.locks")
+    def queue(self, handle: bytes) -> Turn:
+        """Commits to one handle queue up inside a process, rather than race."""
+        return Turn(self, handle)
 
 
 async def blamed(work: Awaitable[T], store: Store, name: str) -> T:

@@ -1,0 +1,59 @@
+"""One after the other, by key: without a lock for each key, which would cost more than most commits wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+
+import anyio
+from anyio.lowlevel import current_token
+
+__all__ = ["Turn"]
+
+# Who waits, first come first served, by what is taken now; in each event loop apart, whose events are no other's.
+_taken: dict[tuple[object, int, bytes], deque[anyio.Event]] = {}
+
+
+class Turn:
+    """``async with Turn(owner, key):`` waits until nobody else of this event loop is inside for the same two."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, owner: object, key: bytes) -> None:
+        self._key = (_loop(), id(owner), key)
+
+    async def __aenter__(self) -> None:
+        waiting = _taken.get(self._key)
+        if waiting is None:
+            _taken[self._key] = deque()
+            return
+        turn = anyio.Event()
+        waiting.append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():  # cancelled just when it was its turn
+                self._leave()
+            else:
+                waiting.remove(turn)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        waiting = _taken[self._key]
+        if waiting:
+            waiting.popleft().set()
+        else:
+            del _taken[self._key]
+
+
+def _loop() -> object:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:  # trio
+        return current_token()
