@@ -11,6 +11,7 @@ from .exceptions import (
     LeaseExpired,
     LeaseTimeout,
     Malformed,
+    ModelMismatch,
     NotSupported,
     ResponseStarted,
     SerializationError,
@@ -29,6 +30,7 @@ from .exceptions import (
 from .keyring import generate_key
 from .manager import SessionInfo, SessionManager
 from .middleware import SessionMiddleware
+from .readers import CookieReader, StarletteCookies
 from .registry import SessionRegistry, get_session, get_sessions
 from .serializers import JSONSerializer, MessagePackSerializer, Serializer
 from .session import FlashMessage, Session
@@ -39,6 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BadSignature",
     "CookieOptions",
+    "CookieReader",
     "CookieRefused",
     "CookieStore",
     "CookieTooLarge",
@@ -52,6 +55,7 @@ __all__ = [
     "Malformed",
     "MemoryStore",
     "MessagePackSerializer",
+    "ModelMismatch",
     "NotSupported",
     "OwnerIndex",
     "RecordStore",
@@ -70,6 +74,7 @@ __all__ = [
     "SessionNotLoaded",
     "SessionRegistry",
     "SessionSuperseded",
+    "StarletteCookies",
     "Store",
     "StoreError",
     "StoreFull",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 
 from msgspec import UNSET, UnsetType
@@ -11,6 +11,7 @@ from .cookies import CookieOptions, CookieWriter, SameSite
 from .exceptions import SessionNotConfigured
 from .keyring import Keyring
 from .lifetime import Lifetime
+from .readers import CookieReader
 from .record import RecordCodec
 from .sealing import OwnerNames, Sealer
 from .serializers import MessagePackSerializer, Serializer
@@ -37,6 +38,8 @@ class SessionConfig:
         max_age, browser_session_ttl, rolling, refresh_interval, absolute_timeout: see ``Lifetime``; seconds.
         path, domain, same_site, https_only, http_only, partitioned: see ``CookieOptions``.
         max_sessions_per_owner: a login beyond it ends the owner's oldest session; None: no limit.
+        readers: for cookies of another library; not the middleware's, as a cookie that was made for one session must
+            not open another one.
     """
 
     name: str
@@ -57,6 +60,7 @@ class SessionConfig:
     http_only: bool | UnsetType = UNSET
     partitioned: bool | UnsetType = UNSET
     max_sessions_per_owner: int | UnsetType | None = UNSET
+    readers: Sequence[CookieReader] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,7 @@ class Binding(Policy):
     sealer: Sealer
     codec: RecordCodec
     writer: CookieWriter
+    readers: tuple[CookieReader, ...]
     owner_names: OwnerNames
     indexed: bool  # whether the store lists the sessions of an owner
     max_sessions: int | None  # of one owner
@@ -173,10 +178,18 @@ class Configuration:
                 readable=server_side,
             ),
             writer=writer,
+            readers=_checked_readers(config),
             owner_names=keyring.owner_names(cookie_name),
             indexed=server_side and isinstance(store, OwnerIndex),
             max_sessions=config.max_sessions_per_owner or None,
         )
+
+
+def _checked_readers(config: SessionConfig) -> tuple[CookieReader, ...]:
+    readers = config.readers
+    if not isinstance(readers, Iterable) or not all(isinstance(reader, CookieReader) for reader in readers):
+        raise TypeError(f"session {config.name!r}: readers={readers!r}: write a list such as [StarletteCookies(...)]")
+    return tuple(readers)
 
 
 def _check_max_sessions(config: SessionConfig, store: Store) -> None:

@@ -13,6 +13,7 @@
     ├── SessionNotConfigured     the application's: no registry in the scope, or no session of that name
     ├── SessionNotLoaded         the application's: used before it was loaded
     ├── SerializationError       the application's: a value that cannot be stored; names the key path
+    ├── ModelMismatch            the application's: a session's values do not fit the model; names the field
     ├── CookieTooLarge           the application's: over 4096 bytes; names the size, the limit, the largest keys
     ├── ResponseStarted          the application's: too late to reach the browser
     ├── NotSupported             the application's: this store can not do that
@@ -38,6 +39,7 @@ __all__ = [
     "LeaseExpired",
     "LeaseTimeout",
     "Malformed",
+    "ModelMismatch",
     "NotSupported",
     "ResponseStarted",
     "SerializationError",
@@ -127,6 +129,25 @@ class SerializationError(SessionError, TypeError):
     def under(self, prefix: str) -> "SerializationError":
         """The same error, its path seen from further out."""
         return SerializationError(prefix + self.path, self.reason)
+
+
+class ModelMismatch(SessionError, ValueError):
+    """A session's values do not fit the model, or a model was changed into what would not fit it any more.
+
+    Attributes:
+        session: the session's name.
+        model: the name of the model's class.
+        field: the field that is wrong, which is the session's key; None where it is not a single field's fault.
+        reason: what is wrong with it; does not quote the value.
+    """
+
+    def __init__(self, session: str, model: str, field: str | None, reason: str, advice: str) -> None:
+        where = "" if field is None else f", field {field!r}"
+        super().__init__(f"session {session!r} does not fit {model}{where}: {reason}; {advice}")
+        self.session = session
+        self.model = model
+        self.field = field
+        self.reason = reason
 
 
 class CookieTooLarge(SessionError, ValueError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -15,9 +16,12 @@ from msgspec.structs import replace
 from .config import Binding
 from .cookies import find, is_prefixed
 from .exceptions import (
+    BadSignature,
     CookieRefused,
     Duplicate,
+    Malformed,
     ResponseStarted,
+    SerializationError,
     SessionConflict,
     SessionError,
     SessionNotLoaded,
@@ -26,10 +30,11 @@ from .exceptions import (
     StoreTimeout,
     Superseded,
 )
-from .owners import commit_in_step
-from .plans import Plan, Scope, prepare
+from .owners import commit_in_step, concerns_owner
+from .plans import Plan, Scope, prepare, renewal
+from .readers import read_foreign
 from .sealing import Unsealed
-from .session import Loaded, Session
+from .session import NOTHING, Loaded, Session
 from .stores.base import RecordStore, blamed
 from .stores.cookie import CookieStore
 
@@ -102,7 +107,8 @@ class Exchange:
             tokens = self.present(binding, now)
             session._fill(store.load(tokens, binding.codec, binding.lifetime, now) if tokens else None)
         except CookieRefused as exc:
-            _refuse(session, exc)
+            if not (binding.readers and self._adopt(session, binding, now)):
+                _refuse(session, exc)
 
     async def load_record(self, session: Session) -> None:
         """Read a session that lives on the server; without a cookie there is nothing to read.
@@ -117,7 +123,8 @@ class Exchange:
             tokens = self.present(binding, now)
             session._fill(await self._read(session, tokens, now) if tokens else None)
         except CookieRefused as exc:
-            _refuse(session, exc)
+            if not (binding.readers and self._adopt(session, binding, now)):
+                _refuse(session, exc)
 
     async def _read(self, session: Session, tokens: Sequence[Unsealed], now: float) -> Loaded:
         binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
@@ -133,6 +140,9 @@ class Exchange:
 
     async def reload(self, session: Session) -> None:
         loaded = session._loaded
+        if loaded is None and session._adopted and not session._edits.ended:
+            await self.load_record(session)
+            return
         if loaded is None:
             session._refill_ended()
             return
@@ -141,7 +151,7 @@ class Exchange:
             session._fill(await self._read(session, [token], self.now()))
         except CookieRefused as exc:
             session._fill(None, exc)
-            session._superseded = True
+            self._supersede(session)
 
     def present(self, binding: Binding, now: float) -> list[Unsealed]:
         """The authentic tokens among the cookies of the session's name.
@@ -164,6 +174,27 @@ class Exchange:
             raise error
         return tokens
 
+    def _adopt(self, session: Session, binding: Binding, now: float) -> bool:
+        """Take the session of another library's cookie, if no cookie of the name is one of ours, however old."""
+        try:
+            self.present(binding, now)
+        except (Malformed, BadSignature):
+            values = read_foreign(binding.readers, find(self.headers, binding.writer.name), now)
+        except CookieRefused:
+            return False
+        else:
+            return False
+        if values is None:
+            return False
+        try:
+            encoded = binding.serializer.dumps(values)
+        except SerializationError:
+            logger.warning("session %r: a cookie of another library holds what can not be stored", binding.name)
+            return False
+        # After the response started a cookie can not be replaced: it is not lost, but waits for the next request.
+        session._adopt(values, encoded if self.started else binding.empty)
+        return True
+
     # -- committing -------------------------------------------------------------------------------------------------
 
     def prepare(self, session: Session) -> Plan | None:
@@ -177,10 +208,22 @@ class Exchange:
         if not session.accessed or session._pending:
             return None
         if session._superseded:
-            _give_up(session)
+            self._give_up(session)
             return None
         plan = prepare(session, self.now(), secure=self.secure)
         return plan if plan is None or not self.started else _late(plan)
+
+    def prepare_response(self, session: Session) -> Plan | None:
+        """``prepare`` for the last time before the response starts.
+
+        A cookie of an earlier ``save()`` that still waits is made anew together with a renewal, which tells whether the
+        session is still there: a login or logout in between has sent a newer cookie.
+        """
+        plan = self.prepare(session)
+        waits = self.set_cookies and session._policy.cookie_name in self.set_cookies
+        if plan is None and waits and session._policy.server_side and session._loaded is not None:
+            plan = renewal(session, self.now(), secure=self.secure)
+        return plan
 
     async def commit(self, plans: Sequence[Plan]) -> list[tuple[Plan, SessionError]]:
         """Do what was prepared, all at once; a cancellation lets it complete.
@@ -235,13 +278,14 @@ class Exchange:
         if plan.cookies and not self.started:
             name = plan.binding.cookie_name
             self.set_cookies[name] = self.set_cookies.get(name, {}) | plan.cookies
+            plan.session._adopted = False
             if not self.secure and not self.settings.warned:
                 self._check_secure(plan)
 
     async def _execute(self, plan: Plan) -> None:
         if plan.binding.server_side:
             try:
-                with anyio.fail_after(self.settings.commit_timeout):
+                async with _limited(self.settings.commit_timeout):
                     await blamed(self._store(plan), plan.binding.store, plan.binding.name)
             except TimeoutError as exc:
                 raise StoreTimeout(f"no commit within {self.settings.commit_timeout} s") from exc
@@ -253,7 +297,7 @@ class Exchange:
             SessionSuperseded: a logout, a login or a ``clear()`` elsewhere was faster.
             StoreError: the store could not do it.
         """
-        if plan.binding.indexed:
+        if plan.binding.indexed and concerns_owner(plan):
             done = await commit_in_step(plan, self._write, self.now)
         else:
             done = await self._write(plan)
@@ -263,8 +307,10 @@ class Exchange:
     async def _write(self, plan: Plan) -> bool:
         """False: a logout, a login or a ``clear()`` elsewhere was faster."""
         store, codec = cast(RecordStore, plan.binding.store), plan.binding.codec
-        if plan.doomed is not None and not await store.remove(plan.doomed, codec):
-            return False
+        if plan.doomed is not None:
+            if not await store.remove(plan.doomed, codec):
+                return False
+            plan.session._holder = b""  # the lease went with the record
         if plan.after is None:
             return True
         if plan.doomed is not None:  # gone for good: what is repeated, or saved again, must not miss it
@@ -296,11 +342,26 @@ class Exchange:
         if not await store.create(after.handle, plan.version, data, cast(float, plan.expires_at)):
             raise SessionConflict(f"a record {after.handle.hex()} is there already, against all odds")
 
+    def _supersede(self, session: Session) -> None:
+        """Nothing of it is written any more, and no cookie of it sent."""
+        session._superseded = True
+        self.set_cookies.pop(session._policy.cookie_name, None)
+
+    def _give_up(self, session: Session) -> None:
+        """Say once what a superseded session can not write."""
+        values = session._encode()
+        if not session._is_changed(values):
+            return
+        session._settle(session._loaded, values)
+        self._supersede(session)
+        raise SessionSuperseded(
+            f"session {session.name!r} ended or was regenerated meanwhile; the changes of this request are dropped"
+        )
+
     def _drop(self, plan: Plan) -> SessionSuperseded:
         """Nothing of this session is written any more, and no cookie of it sent."""
         plan.session._committed(plan.before, plan.values, plan.edits, plan.filling)
-        plan.session._superseded = True
-        self.set_cookies.pop(plan.binding.cookie_name, None)
+        self._supersede(plan.session)
         known = plan.before or plan.doomed
         handle = known.handle.hex() if known else None
         what = "the changes of this request are dropped" if plan.writes else "it is not renewed"
@@ -331,18 +392,6 @@ def _refuse(session: Session, reason: CookieRefused) -> None:
         )
 
 
-def _give_up(session: Session) -> None:
-    """Say once what a superseded session can not write."""
-    values = session._encode()
-    if not session._is_changed(values):
-        return
-    session._settle(session._loaded, values)
-    session._superseded = True
-    raise SessionSuperseded(
-        f"session {session.name!r} ended or was regenerated meanwhile; the changes of this request are dropped"
-    )
-
-
 def _late(plan: Plan) -> Plan | None:
     """What of the plan can still be done now that the response headers are gone.
 
@@ -350,9 +399,10 @@ def _late(plan: Plan) -> Plan | None:
         ResponseStarted: nothing of it.
     """
     plan.cookies = {}
-    if not plan.writes:
+    if not plan.writes or _is_read_only(plan):
         return None
-    if not plan.binding.server_side or plan.edits.regenerated or (plan.created is not None and plan.doomed is None):
+    nowhere = plan.doomed is None and (plan.created is not None or plan.after is None)
+    if not plan.binding.server_side or plan.edits.regenerated or nowhere:
         raise _too_late(plan)
     if plan.created is not None:
         # invalidated, then used again: the old record can still be deleted
@@ -361,11 +411,31 @@ def _late(plan: Plan) -> Plan | None:
     return plan
 
 
+def _is_read_only(plan: Plan) -> bool:
+    """A cookie of another library that was first read now: nothing is lost, the next request can take it."""
+    return plan.session._adopted and plan.edits is NOTHING and plan.values == plan.session._base
+
+
 def _too_late(plan: Plan) -> ResponseStarted:
     return ResponseStarted(
         f"session {plan.binding.name!r}: changes of {plan.changed_keys()} after the response started are lost; "
         "they need a cookie, which can not be sent any more"
     )
+
+
+def _limited(seconds: float) -> AbstractAsyncContextManager[object]:
+    """``asyncio.timeout()`` takes half the time of ``anyio.fail_after()``, which is for trio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _limited_by_trio(seconds)
+    return asyncio.timeout(seconds)
+
+
+@contextlib.asynccontextmanager
+async def _limited_by_trio(seconds: float) -> AsyncIterator[None]:
+    with anyio.fail_after(seconds):
+        yield
 
 
 async def completed(work: Callable[[], Awaitable[None]]) -> None:

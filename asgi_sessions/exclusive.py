@@ -97,10 +97,14 @@ async def _leave(exchange: Exchange, session: Session, *, drop: bool) -> list[Se
     known = session._loaded or session._edits.doomed
     if drop:
         _restore(session, known)
-    plan = exchange.prepare(session)
-    if known is not None and session._holder and (plan is None or not plan.writes):
-        plan = _release_only(exchange, session, known)
     failed: list[SessionError] = []
+    plan = None
+    try:
+        plan = exchange.prepare(session)
+    except SessionError as exc:
+        failed.append(exc)
+    if known is not None and session._holder and not failed and (plan is None or not plan.writes):
+        plan = _release_only(exchange, session, known)
     if plan is not None:
         plan.release = True
         failed = [error for _, error in await exchange.commit([plan])]

@@ -8,6 +8,11 @@
     @app.post("/cart")
     async def add(cart: Annotated[Session, use_session("cart")]): ...
 
+    Cart = Annotated[CartModel, use_model("cart", CartModel)]  # a dataclass, a msgspec Struct or a pydantic model
+
+    @app.get("/cart")
+    async def show(cart: Cart): ...
+
 The dependency shows as a cookie security scheme in the OpenAPI document.
 """
 
@@ -15,7 +20,8 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 from fastapi import Depends
 from fastapi.openapi.models import APIKey, APIKeyIn
@@ -26,16 +32,18 @@ from .registry import SessionRegistry, get_sessions
 from .session import Session
 from .stores.base import Store
 
-__all__ = ["RegistryDep", "SessionDep", "use_session"]
+__all__ = ["RegistryDep", "SessionDep", "use_model", "use_session"]
 
 logger = logging.getLogger("asgi_sessions")
+
+M = TypeVar("M")
 
 _DEFAULT = "session"  # the name of the middleware's own session
 _NOT_IN_COMPONENT = re.compile(r"[^A-Za-z0-9._-]")  # OpenAPI 3.1, Components Object
 
 
-class _SessionCookie(SecurityBase):
-    """Loads one session; what FastAPI calls for each request."""
+class _Cookie(SecurityBase):
+    """Loads one session, and shows as its cookie in the OpenAPI document."""
 
     def __init__(self, name: str | None, store: Store | None, cookie_name: str | None) -> None:
         self.name, self.store = name, store
@@ -46,7 +54,7 @@ class _SessionCookie(SecurityBase):
         )
         self._checked = False
 
-    async def __call__(self, connection: HTTPConnection) -> Session:
+    async def load(self, connection: HTTPConnection) -> Session:
         session = await get_sessions(connection).get(self.name, store=self.store)
         if not self._checked:
             self._check(session)
@@ -67,6 +75,21 @@ class _SessionCookie(SecurityBase):
             )
 
 
+class _SessionCookie(_Cookie):
+    async def __call__(self, connection: HTTPConnection) -> Session:
+        return await self.load(connection)
+
+
+class _ModelCookie(_Cookie, Generic[M]):
+    def __init__(self, cls: type[M], default: Callable[[], M] | None, *session: Any) -> None:
+        super().__init__(*session)
+        self.cls, self.default = cls, default
+
+    async def __call__(self, connection: HTTPConnection) -> M:
+        await self.load(connection)
+        return await get_sessions(connection).model(self.name, self.cls, default=self.default)
+
+
 def _scheme_name(name: str) -> str:
     return _DEFAULT if name == _DEFAULT else _NOT_IN_COMPONENT.sub("_", f"{name}-session")
 
@@ -84,6 +107,27 @@ def use_session(name: str | None = None, *, store: Store | None = None, cookie_n
         SessionNotConfigured, ValueError, StoreError: as ``SessionRegistry.get``.
     """
     return Depends(_SessionCookie(name, store, cookie_name))
+
+
+def use_model(
+    name: str | None,
+    model: type[M],
+    *,
+    default: Callable[[], M] | None = None,
+    store: Store | None = None,
+    cookie_name: str | None = None,
+) -> M:
+    """A dependency on a session as an object: ``Cart = Annotated[CartModel, use_model("cart", CartModel)]``.
+
+    Args:
+        name, store, cookie_name: as in ``use_session``.
+        model, default: as in ``SessionRegistry.model``.
+
+    Raises (for each request):
+        ModelMismatch, TypeError: as ``SessionRegistry.model``.
+        SessionNotConfigured, ValueError, StoreError: as ``SessionRegistry.get``.
+    """
+    return cast(M, Depends(_ModelCookie(model, default, name, store, cookie_name)))
 
 
 async def _registry(connection: HTTPConnection) -> SessionRegistry:

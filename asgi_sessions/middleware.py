@@ -20,6 +20,7 @@ from .exceptions import StoreError
 from .exchange import Exchange, Settings
 from .keyring import Keyring
 from .plans import Plan
+from .readers import CookieReader
 from .registry import SessionRegistry
 from .serializers import Serializer
 from .session import Session
@@ -51,6 +52,7 @@ class SessionMiddleware:
         serializer: values <-> bytes; None: MessagePack with Python's types.
         rolling, refresh_interval, absolute_timeout, browser_session_ttl: see ``Lifetime``; seconds.
         max_sessions_per_owner: a login beyond it ends the owner's oldest session; None: no limit.
+        readers: for cookies of another library, such as ``StarletteCookies``: accepted once, and sealed as ours.
         autoload: whether a server-side session is loaded before the application runs, so that ``request.session``
             works without ``await``; True, False, or a function of the scope.
         sessions: further sessions.
@@ -85,6 +87,7 @@ class SessionMiddleware:
         browser_session_ttl: float = 24 * 3600,
         http_only: bool = True,
         max_sessions_per_owner: int | None = None,
+        readers: Sequence[CookieReader] = (),
         autoload: bool | Callable[[Scope], bool] = True,
         sessions: Sequence[SessionConfig] = (),
         on_store_error: Literal["respond", "raise"] = "respond",
@@ -119,6 +122,7 @@ class SessionMiddleware:
             http_only=http_only,
             partitioned=partitioned,
             max_sessions_per_owner=max_sessions_per_owner,
+            readers=readers,
         )
         self.app = app
         self._configuration = Configuration(Keyring(secret_key, fallback_keys), own, sessions)

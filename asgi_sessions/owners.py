@@ -20,9 +20,14 @@ from .session import Loaded
 from .stores.base import RecordStore
 from .stores.owners import OwnerIndex
 
-__all__ = ["commit_in_step"]
+__all__ = ["commit_in_step", "concerns_owner"]
 
 Write = Callable[[Plan], Awaitable[bool]]
+
+
+def concerns_owner(plan: Plan) -> bool:
+    """Whether the session has an owner, or gets another one."""
+    return plan.edits.owner is not UNSET or _owner(plan.before or plan.doomed) is not None
 
 
 async def commit_in_step(plan: Plan, write: Write, clock: Callable[[], float]) -> bool:

@@ -15,7 +15,7 @@ from .lifetime import Lifetime
 from .record import HANDLE_SIZE, SECRET_SIZE, Change, Record, apply, digest
 from .session import NOTHING, Edits, Loaded, Session, effective_options
 
-__all__ = ["Plan", "prepare"]
+__all__ = ["Plan", "prepare", "renewal"]
 
 Scope = tuple[str, str | None]
 
@@ -125,13 +125,29 @@ def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
     return plan
 
 
+def renewal(session: Session, now: float, *, secure: bool) -> Plan:
+    """A renewal of a session on the server, whether it is due or not."""
+    binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
+    before: Loaded = session._loaded  # type: ignore[assignment]  # the caller has looked
+    plan = Plan(
+        session=session,
+        binding=binding,
+        values=session._base,
+        edits=session._edits,
+        filling=session._filling,
+        before=before,
+    )
+    _seal(plan, _plan_commit(plan, before, now), session._lifetime, int(now), secure)
+    return plan
+
+
 def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Plan | None:
     """Nothing is left: delete the record, expire the cookie with the very attributes it was set with."""
     doomed = session._loaded or session._edits.doomed
-    if doomed is None:
+    if doomed is None and not session._adopted:
         # A cookie that was refused stays: by now the browser may have a newer one, which this would expire.
         return None
-    options = effective_options(binding, doomed.record.cookie)
+    options = effective_options(binding, doomed.record.cookie) if doomed else binding.options
     writer = _writer(binding, options)
     expired = {writer.scope: writer.expire(secure=secure)}
     return Plan(
@@ -140,6 +156,7 @@ def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Pla
         values=values,
         edits=session._edits,
         filling=session._filling,
+        changed=doomed is None,
         doomed=doomed,
         cookies=expired,
     )

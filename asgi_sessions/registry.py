@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
@@ -21,6 +21,8 @@ from .stores.base import Store
 logger = logging.getLogger("asgi_sessions")
 
 __all__ = ["SessionRegistry", "get_session", "get_sessions"]
+
+M = TypeVar("M")
 
 
 class SessionRegistry:
@@ -71,6 +73,37 @@ class SessionRegistry:
             await self._load(session)
         session.mark_accessed()
         return session
+
+    async def model(
+        self,
+        name: str | None,
+        model: type[M],
+        *,
+        default: Callable[[], M] | None = None,
+        store: Store | None = None,
+    ) -> M:
+        """The session of that name as an object: its fields are the session's top-level keys.
+
+        Changes of the object are committed like any other, per field; keys that are no fields stay. It is the same
+        object every time, until ``invalidate()``, ``clear()``, ``reload()`` or an exclusive section reads the session
+        anew: an object from before is detached then, and its later changes are not committed.
+
+        Args:
+            name: as in ``get()``.
+            model: a dataclass, a msgspec Struct or a pydantic model. Where a session is new, it needs a default for
+                each field, or ``default``.
+            default: makes the object where none of the fields is stored, or where they do not fit. What was stored is
+                replaced by it with the first change.
+            store: as in ``get()``.
+
+        Raises:
+            ModelMismatch: the session's values do not fit the model, and there is no ``default``; the same at the
+                commit, if the object was changed into what does not fit it.
+            TypeError: the class can not be a model, or ``default`` makes something else.
+            SessionNotConfigured, ValueError, StoreError: as ``get()``.
+        """
+        session = await self.get(name, store=store)
+        return session._model(model, default)
 
     async def save(self) -> None:
         """Commit everything that was changed, now; all sessions are prepared before one is written.
@@ -148,7 +181,7 @@ class SessionRegistry:
         plans: list[Plan] = []
         for session in self._sessions.values():
             try:
-                plan = self._exchange.prepare(session)
+                plan = self._exchange.prepare_response(session)
             except SessionSuperseded as exc:
                 logger.warning("%s", exc)
                 continue

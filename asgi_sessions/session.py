@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from os import urandom
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,12 +16,15 @@ from .cookies import CookieOptions
 from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError, StoreError
 from .lazydict import PLACEHOLDER, LazyDict
 from .lifetime import Lifetime
+from .models import Views
 from .record import Change, Flash, Owner, Record
 from .serializers import Serializer
 
 __all__ = ["FlashMessage", "Policy", "Session"]
 
 logger = logging.getLogger("asgi_sessions")
+
+M = TypeVar("M")
 
 
 LONGEST_LABEL = 1024  # characters; a list of sessions shows a few words of each
@@ -136,6 +139,8 @@ class Session(LazyDict):
     _edits = NOTHING
     _superseded = False  # it commits nothing any more
     _holder = b""  # of the lease, inside an exclusive section
+    _view: Views | None = None  # the models that it is seen through
+    _adopted = False  # the browser has a cookie of another library that stands for this session
 
     def __init__(self, policy: Policy, exchange: Exchange) -> None:
         dict.__setitem__(self, PLACEHOLDER, None)  # not super().__init__(): every request pays for it
@@ -165,9 +170,19 @@ class Session(LazyDict):
         self._failure = None
         self._error = error
         self._shared = self._superseded = False
+        if self._view is not None:
+            self._view = None
         dict.clear(self)
         if loaded is not None:
             dict.update(self, loaded.values)
+
+    def _adopt(self, values: Mapping[Any, Any], base: bytes) -> None:
+        """Take what a cookie of another library held; unless ``base`` is that too, it waits to be committed."""
+        self._fill(None)
+        dict.update(self, values)
+        self._adopted = True
+        self._base = base
+        self._written = self._shared = base == self._policy.empty
 
     def _refill_ended(self) -> None:
         """Drop what this request did to a session without a record; what ended before stays ended."""
@@ -461,13 +476,24 @@ class Session(LazyDict):
 
     # -- what a commit needs ----------------------------------------------------------------------------------------
 
+    def _model(self, cls: type[M], default: Callable[[], M] | None) -> M:
+        """The session's values as an object of that class; it is written back when the session is encoded."""
+        if self._view is None:
+            self._view = Views(self.name, self._policy.serializer)
+        model = self._view.get(cls, dict.copy(self), default)
+        self._shared = True
+        return model
+
     def _encode(self) -> bytes:
         """
         Raises:
             SerializationError: names the session and the key path.
+            ModelMismatch: a model was changed into what does not fit it.
         """
         serializer = self._policy.serializer
         try:
+            if self._view is not None and self._view.write(self):
+                self.modified = self._written = True
             if not self._shared:
                 return serializer.dumps_again(self, self._base)
             return serializer.dumps(dict(dict.items(self)))
@@ -514,6 +540,7 @@ class Session(LazyDict):
         With nothing set afterwards it is ``invalidate()``: many applications log out with it.
         """
         super().clear()
+        self._view = None
         self._edit(cleared=True, added=(), owner=None)
 
 
