@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 
 from msgspec import UNSET, UnsetType
@@ -12,7 +12,7 @@ from .exceptions import SessionNotConfigured
 from .keyring import Keyring
 from .lifetime import Lifetime
 from .readers import CookieReader
-from .record import RecordCodec
+from .record import Owner, RecordCodec
 from .sealing import OwnerNames, Sealer
 from .serializers import MessagePackSerializer, Serializer
 from .session import Policy
@@ -21,6 +21,8 @@ from .stores.cookie import CookieStore
 from .stores.owners import OwnerIndex
 
 __all__ = ["Binding", "Configuration", "SessionConfig"]
+
+Epochs = Callable[[Owner], int | Awaitable[int]]
 
 ADOPTED_KEPT = 256  # sessions named at run time whose derived keys are kept
 
@@ -37,6 +39,9 @@ class SessionConfig:
         serializer: values <-> bytes.
         max_age, browser_session_ttl, rolling, refresh_interval, absolute_timeout: see ``Lifetime``; seconds.
         path, domain, same_site, https_only, http_only, partitioned: see ``CookieOptions``.
+        epochs: for cookie sessions, which no server can delete: a function, async or not, from an owner to a number
+            that the application keeps; raising it ends all sessions of the owner. Such a session is loaded like one on
+            the server: before the application runs, or by ``await``.
         max_sessions_per_owner: a login beyond it ends the owner's oldest session; None: no limit.
         readers: for cookies of another library; not the middleware's, as a cookie that was made for one session must
             not open another one.
@@ -60,6 +65,7 @@ class SessionConfig:
     http_only: bool | UnsetType = UNSET
     partitioned: bool | UnsetType = UNSET
     max_sessions_per_owner: int | UnsetType | None = UNSET
+    epochs: Epochs | UnsetType | None = UNSET
     readers: Sequence[CookieReader] = ()
 
 
@@ -75,6 +81,7 @@ class Binding(Policy):
     owner_names: OwnerNames
     indexed: bool  # whether the store lists the sessions of an owner
     max_sessions: int | None  # of one owner
+    epochs: Epochs | None
 
 
 class Configuration:
@@ -161,6 +168,7 @@ class Configuration:
             raise TypeError(f"session {config.name!r}: serializer={serializer!r} must be one, such as JSONSerializer()")
         server_side = isinstance(store, RecordStore)
         _check_max_sessions(config, store)
+        _check_epochs(config, server_side=server_side)
         keyring, encrypt = self.keyring, config.encrypt is True
         return Binding(
             name=config.name,
@@ -170,6 +178,8 @@ class Configuration:
             serializer=serializer,
             empty=serializer.dumps({}),
             server_side=server_side,
+            waits=server_side or config.epochs is not None,
+            epochs=config.epochs or None,
             store=store,
             sealer=keyring.encrypter(cookie_name) if encrypt and not server_side else keyring.signer(cookie_name),
             codec=RecordCodec(
@@ -205,8 +215,21 @@ def _check_max_sessions(config: SessionConfig, store: Store) -> None:
         )
 
 
+def _check_epochs(config: SessionConfig, *, server_side: bool) -> None:
+    if config.epochs is None:
+        return
+    if not callable(config.epochs):
+        raise TypeError(f"session {config.name!r}: epochs={config.epochs!r}: write a function that returns a number")
+    if server_side:
+        raise ValueError(
+            f"session {config.name!r}: epochs are for cookie sessions; those of this store can be listed and ended, "
+            "see SessionManager"
+        )
+
+
 def defaults(**options: object) -> SessionConfig:
     """The middleware's own session: every option set."""
+    options.setdefault("epochs", None)
     if options["store"] is None:
         options["store"] = CookieStore()
     if options["serializer"] is None:
@@ -216,4 +239,7 @@ def defaults(**options: object) -> SessionConfig:
 
 def _fill(config: SessionConfig, defaults: SessionConfig) -> SessionConfig:
     unset = [field.name for field in fields(SessionConfig) if getattr(config, field.name) is UNSET]
-    return replace(config, **{name: getattr(defaults, name) for name in unset})
+    filled = replace(config, **{name: getattr(defaults, name) for name in unset})
+    if "epochs" in unset and not isinstance(filled.store, CookieStore):
+        filled = replace(filled, epochs=None)
+    return filled

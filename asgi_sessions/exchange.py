@@ -29,8 +29,9 @@ from .exceptions import (
     StoreError,
     StoreTimeout,
     Superseded,
+    Unknown,
 )
-from .owners import commit_in_step, concerns_owner
+from .owners import commit_in_step, concerns_owner, epoch_of
 from .plans import Plan, Scope, prepare, renewal
 from .readers import read_foreign
 from .sealing import Unsealed
@@ -97,7 +98,7 @@ class Exchange:
             SessionNotLoaded: it lives on the server.
         """
         binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
-        if binding.server_side:
+        if binding.waits:
             raise SessionNotLoaded(
                 f"session {binding.name!r} is not loaded: await get_sessions(scope).get({binding.name!r}) first"
             )
@@ -128,8 +129,25 @@ class Exchange:
 
     async def _read(self, session: Session, tokens: Sequence[Unsealed], now: float) -> Loaded:
         binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
+        if not binding.server_side:
+            return await self._read_cookie(binding, tokens, now)
         store: RecordStore = binding.store  # type: ignore[assignment]  # the other kind
         return await blamed(store.load(tokens, binding.codec, binding.lifetime, now), store, binding.name)
+
+    async def _read_cookie(self, binding: Binding, tokens: Sequence[Unsealed], now: float) -> Loaded:
+        store: CookieStore = binding.store  # type: ignore[assignment]  # the other kind
+        loaded = store.load(tokens, binding.codec, binding.lifetime, now)
+        owner = loaded.record.owner
+        if owner is not None and loaded.record.owner_epoch != await epoch_of(binding, owner):
+            raise Unknown("all sessions of its owner were ended: the owner's epoch is another one now")
+        return loaded
+
+    async def fetch_epoch(self, session: Session) -> None:
+        """The epoch that a cookie session is sealed with from now on, if it got an owner."""
+        binding = cast(Binding, session._policy)
+        owner = session._edits.owner
+        if binding.epochs is not None and session._owner_epoch is None and isinstance(owner, str | int):
+            session._owner_epoch = await epoch_of(binding, owner)
 
     async def autoload(self, session: Session) -> None:
         """Load before the application runs; a store that failed is blamed when the session is used."""
@@ -260,6 +278,7 @@ class Exchange:
     async def save(self, session: Session) -> None:
         """Commit one session now."""
         async with self.saving():
+            await self.fetch_epoch(session)
             plan = self.prepare(session)
             failed = await self.commit([plan] if plan else [])
         for _, exc in failed:

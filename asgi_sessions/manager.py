@@ -111,7 +111,9 @@ class SessionManager:
     def _set_up(self, binding: Binding, clock: Callable[[], float], current: bytes) -> None:
         if not isinstance(binding.store, OwnerIndex):
             kind = type(binding.store).__name__
-            why = f"a {kind} keeps no index of owners" if binding.server_side else "no server can list or end a cookie"
+            why = f"a {kind} keeps no index of owners"
+            if not binding.server_side:
+                why = "no server can list or end a cookie (the option epochs ends all of an owner)"
             raise NotSupported(
                 f"session {binding.name!r}: {why}; use a MemoryStore, FilesystemStore or RedisStore, or give your own "
                 "store the four methods of OwnerIndex"

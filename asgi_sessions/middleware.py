@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from .config import Configuration, SessionConfig, defaults
+from .config import Configuration, Epochs, SessionConfig, defaults
 from .cookies import SameSite, add_cache_control, add_vary
 from .exceptions import StoreError
 from .exchange import Exchange, Settings
@@ -52,6 +52,7 @@ class SessionMiddleware:
         serializer: values <-> bytes; None: MessagePack with Python's types.
         rolling, refresh_interval, absolute_timeout, browser_session_ttl: see ``Lifetime``; seconds.
         max_sessions_per_owner: a login beyond it ends the owner's oldest session; None: no limit.
+        epochs: ends all cookie sessions of an owner; see ``SessionConfig``.
         readers: for cookies of another library, such as ``StarletteCookies``: accepted once, and sealed as ours.
         autoload: whether a server-side session is loaded before the application runs, so that ``request.session``
             works without ``await``; True, False, or a function of the scope.
@@ -87,6 +88,7 @@ class SessionMiddleware:
         browser_session_ttl: float = 24 * 3600,
         http_only: bool = True,
         max_sessions_per_owner: int | None = None,
+        epochs: Epochs | None = None,
         readers: Sequence[CookieReader] = (),
         autoload: bool | Callable[[Scope], bool] = True,
         sessions: Sequence[SessionConfig] = (),
@@ -122,13 +124,14 @@ class SessionMiddleware:
             http_only=http_only,
             partitioned=partitioned,
             max_sessions_per_owner=max_sessions_per_owner,
+            epochs=epochs,
             readers=readers,
         )
         self.app = app
         self._configuration = Configuration(Keyring(secret_key, fallback_keys), own, sessions)
         self._settings = Settings(clock=clock, commit_timeout=commit_timeout)
         self._autoload = autoload
-        self._loads_early = self._configuration.default.server_side
+        self._loads_early = self._configuration.default.waits
         self._raises = on_store_error == "raise"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -237,6 +240,8 @@ class Responder:
             raise self.error
         if exchange.lock is not None and exchange.lock.locked():
             return self._send_after_save(message)
+        if exchange.stored and self._sessions.joins():
+            return self._send_after_epochs(message)
         plans = self._sessions.prepare()
         if exchange.stored and plans:
             return self._commit(plans, message)
@@ -275,6 +280,14 @@ class Responder:
         """Whether the application was ended by its client rather than by a fault of its own."""
         gone = (ClientDisconnect, WebSocketDisconnect, anyio.get_cancelled_exc_class())
         return self._disconnected or isinstance(exc, gone)
+
+    async def _send_after_epochs(self, message: Message) -> None:
+        try:
+            await self._sessions.fetch_epochs()
+        except StoreError as exc:
+            self.error = exc
+            raise
+        await self.send(message)
 
     async def _send_after_save(self, message: Message) -> None:
         async with self._exchange.saving():

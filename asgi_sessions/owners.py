@@ -8,11 +8,14 @@ this session as the owner's, so the login takes itself back.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import cast
 
 import anyio
 from msgspec import UNSET
 
+from .config import Binding, Epochs
+from .exceptions import StoreUnavailable
 from .manager import SessionManager
 from .plans import Plan
 from .record import Owner
@@ -20,8 +23,9 @@ from .session import Loaded
 from .stores.base import RecordStore
 from .stores.owners import OwnerIndex
 
-__all__ = ["commit_in_step", "concerns_owner"]
+__all__ = ["commit_in_step", "concerns_owner", "epoch_of"]
 
+LARGEST_EPOCH = 2**40
 Write = Callable[[Plan], Awaitable[bool]]
 
 
@@ -111,6 +115,24 @@ async def _enlist(index: OwnerIndex, plan: Plan, owner: Owner) -> bytes:
         before = cast(Loaded, plan.before)
         expires_at = lifetime.expires_at(renewed_at=before.renewed_at, started_at=before.record.started_at)
     return await index.enlist(plan.binding.owner_names.current(owner), handle, expires_at + lifetime.duration)
+
+
+async def epoch_of(binding: Binding, owner: Owner) -> int:
+    """What the application says is the owner's epoch.
+
+    Raises:
+        StoreUnavailable: the application's function failed.
+        TypeError: it returned anything but a number from 0.
+    """
+    try:
+        epoch = cast(Epochs, binding.epochs)(owner)
+        if isawaitable(epoch):
+            epoch = await epoch
+    except Exception as exc:
+        raise StoreUnavailable(f"session {binding.name!r}: epochs failed ({type(exc).__name__})") from exc
+    if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch <= LARGEST_EPOCH:
+        raise TypeError(f"session {binding.name!r}: epochs must return a number from 0 to 2**40, not {epoch!r:.80}")
+    return epoch
 
 
 def _owner(loaded: Loaded | None) -> Owner | None:

@@ -169,6 +169,8 @@ def _plan_cookie(plan: Plan, now: int) -> bytes:
         record = replace(record, values=plan.values)
     elif plan.changed:
         record = apply(plan.session._change(plan.values, now), record, plan.binding.serializer)
+    if plan.edits.owner is not UNSET:
+        record = replace(record, owner_epoch=plan.session._owner_epoch or 0)
     if plan.edits.regenerated or plan.before is None:
         record = replace(record, id=urandom(8), started_at=now)
     plan.after = Loaded(record, NO_VALUES, now)

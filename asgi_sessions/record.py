@@ -52,6 +52,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         owner: the principal, or None.
         remember: the lifetime chosen at run time: seconds, 0 for a browser session, None for the configuration's.
         cookie: the cookie attributes that this session overrides.
+        owner_epoch: the owner's epoch when a cookie session was sealed for it; see the option ``epochs``.
         label: what the application noted for the owner's list of sessions, such as device and address.
         commits: the last versions committed, newest last; a commit that finds itself here is already done.
     """
@@ -68,6 +69,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     owner: str | int | None = msgspec.field(name="o", default=None)
     remember: Natural | None = msgspec.field(name="r", default=None)
     cookie: dict[str, str | bool | None] = msgspec.field(name="c", default_factory=dict)
+    owner_epoch: Natural = msgspec.field(name="g", default=0)
     label: dict[str, str] = msgspec.field(name="n", default_factory=dict)
     lease: Lease | None = msgspec.field(name="l", default=None)
     commits: tuple[bytes, ...] = msgspec.field(name="m", default=())
@@ -248,6 +250,7 @@ class _JSONRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     owner: str | int | None = None
     remember: Natural | None = None
     cookie: dict[str, str | bool | None] = {}
+    owner_epoch: Natural = 0
     label: dict[str, str] = {}
     lease: Lease | None = None
     commits: tuple[bytes, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
 
@@ -112,6 +112,7 @@ class SessionRegistry:
             ExceptionGroup: names each session that failed, with its error; see ``Session.save``.
         """
         async with self._exchange.saving():
+            await self.fetch_epochs()
             plans, failed = self._prepared()
             if not failed:
                 failed = {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
@@ -172,6 +173,19 @@ class SessionRegistry:
         """Whether a record waits to be deleted."""
         return any(session._edits.doomed is not None for session in self._sessions.values())
 
+    def joins(self) -> bool:
+        """Whether a cookie session got an owner whose epoch has to be fetched."""
+        return any(_joins(session) for session in self._sessions.values())
+
+    async def fetch_epochs(self) -> None:
+        """
+        Raises:
+            StoreError: an owner's epoch could not be fetched.
+        """
+        for session in self._sessions.values():
+            if _joins(session):
+                await self._exchange.fetch_epoch(session)
+
     def prepare(self) -> list[Plan]:
         """What is to be committed before the response starts.
 
@@ -225,7 +239,7 @@ class SessionRegistry:
         return session
 
     async def _load(self, session: Session) -> None:
-        if not session._policy.server_side:
+        if not session._policy.waits:
             session.mark_accessed()
             return
         if self._loading is None:
@@ -233,6 +247,12 @@ class SessionRegistry:
         async with self._loading:
             if session._pending:
                 await self._exchange.load_record(session)
+
+
+def _joins(session: Session) -> bool:
+    binding = cast(Binding, session._policy)
+    owner = session._edits.owner
+    return binding.epochs is not None and session._owner_epoch is None and isinstance(owner, str | int)
 
 
 def get_sessions(connection: Any) -> SessionRegistry:

@@ -48,6 +48,7 @@ class Policy:
     serializer: Serializer
     empty: bytes  # an encoded dict without keys
     server_side: bool
+    waits: bool  # whether loading it takes I/O
 
 
 class Exchange(Protocol):
@@ -138,6 +139,7 @@ class Session(LazyDict):
     _base = b""
     _edits = NOTHING
     _superseded = False  # it commits nothing any more
+    _owner_epoch: int | None = None  # of the owner that was set, once it is known
     _holder = b""  # of the lease, inside an exclusive section
     _view: Views | None = None  # the models that it is seen through
     _adopted = False  # the browser has a cookie of another library that stands for this session
@@ -289,6 +291,7 @@ class Session(LazyDict):
             return
         self.regenerate()
         self._edit(owner=owner)
+        self._owner_epoch = None
 
     @property
     def label(self) -> dict[str, str]:

@@ -89,6 +89,8 @@ MUTATIONS = [
     Mutation("a renewal does not reach the index", "owners.py", "elif owner is not None and plan.expires_at is not None:", "elif False:", MANAGER),
     Mutation("the former owner keeps the session", "manager.py", "if record is None or not _same(record.owner, owner):", "if record is None:", MANAGER),
     Mutation("numbers and texts are one owner", "sealing.py", 'b"int:%d" % owner', 'b"str:%d" % owner', MANAGER),
+    Mutation("an owner's epoch is not compared", "exchange.py", "loaded.record.owner_epoch != await epoch_of(binding, owner)", "await epoch_of(binding, owner) < 0", "tests/test_epochs.py"),
+    Mutation("a waiting cookie is sent whatever came between", "exchange.py", "if plan is None and waits and", "if False and", "tests/consistency/test_overtaken.py"),
     # files
     Mutation("no lock on files", "stores/locks.py", "    except BlockingIOError:\n        return False", "    except BlockingIOError:\n        return True", FILES),
     Mutation("touch rewrites the data", "stores/files.py", "            os.utime(self._file(handle), ns=(modified, modified), follow_symlinks=False)", "            self._write(self._file(handle), kept[0], expires_at)", FILES),
