@@ -301,10 +301,13 @@ def _tail(options: CookieOptions, secure: bool) -> str:
 
 def add_vary(headers: Headers) -> None:
     """Have caches keep one response per Cookie header (RFC 9110, 12.5.5). In place; names in any case."""
-    found = _positions(headers, b"vary")
-    if not found:
+    for name, _ in headers:
+        if name.lower() == b"vary":
+            break
+    else:
         headers.append(_VARY)
         return
+    found = _positions(headers, b"vary")
     named = {member.strip(_WSP).lower() for at in found for member in headers[at][1].split(b",")}
     if named.isdisjoint((b"*", b"cookie")):
         name, value = headers[found[0]]
@@ -317,10 +320,13 @@ def add_cache_control(headers: Headers) -> None:
     What the application wrote stays. Nothing is added where it is as strict: ``no-store``, or ``private`` or
     ``no-cache``, either for the whole response or for fields with Set-Cookie among them.
     """
-    found = _positions(headers, b"cache-control")
-    if not found:
+    for name, _ in headers:
+        if name.lower() == b"cache-control":
+            break
+    else:
         headers.append(_CACHE_CONTROL)
         return
+    found = _positions(headers, b"cache-control")
     if any(_guards_cookies(member) for at in found for member in _MEMBER.findall(headers[at][1])):
         return
     # In front, so that a quote which the application forgot to close can not swallow it.

@@ -256,7 +256,7 @@ class Responder:
     async def finish(self) -> None:
         """The application returned: commit what it changed since the response started."""
         if self._exchange.started:
-            if not self._broken and self._sessions.may_be_changed():
+            if not self._broken and self._sessions.is_different():
                 await self._sessions.finish()
         elif self.error is not None:
             raise self.error

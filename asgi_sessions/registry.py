@@ -203,9 +203,10 @@ class SessionRegistry:
                 plans.append(plan)
         return plans
 
-    def may_be_changed(self) -> bool:
+    def is_different(self) -> bool:
+        """Whether a session was changed since it was committed."""
         for session in self._sessions.values():  # noqa: SIM110 - a generator costs more than the answer
-            if session._may_be_changed():
+            if session._is_different():
                 return True
         return False
 

@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from .cookies import CookieOptions
-from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError, StoreError
+from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError, SessionError, StoreError
 from .lazydict import PLACEHOLDER, LazyDict
 from .lifetime import Lifetime
 from .models import Views
@@ -523,6 +523,15 @@ class Session(LazyDict):
         """Whether it is worth encoding: False if nothing was written, nor anything handed out that changes unseen."""
         return self._written or self._shared or self._edits is not NOTHING
 
+    def _is_different(self) -> bool:
+        """Whether there is something to commit, or something that can not even be encoded."""
+        if not self._shared or self._written or self._edits is not NOTHING:
+            return self._may_be_changed()
+        try:
+            return self._encode() != self._base
+        except SessionError:
+            return True
+
     def _is_changed(self, values: bytes) -> bool:
         if self._edits is not NOTHING and replace(self._edits, doomed=None, ended=False) != NOTHING:
             return True
@@ -532,6 +541,8 @@ class Session(LazyDict):
         """Whether only the spelling differs: another release or program encoded the base. Reading must not rewrite."""
         serializer = self._policy.serializer
         before = serializer.dumps(serializer.loads(self._base))
+        if before == self._base:
+            return False
         return serializer.split(before) == serializer.split(values)
 
     def _has_content(self) -> bool:
