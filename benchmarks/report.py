@@ -35,6 +35,21 @@ def markdown(result: Result) -> str:
     return "\n\n".join([machine(result), *(_markdown_table(rows) for rows in tables if len(rows) > 1)])
 
 
+def short(result: Result) -> str:
+    """The one table of the README: microseconds added for a session of 300 bytes, and requests/s under uvicorn."""
+    scenarios = ("untouched", "read", "write")
+    chosen = [row for row in result["times"] if (row["size"], row["at_once"], row["loop"]) == ("300 B", 1, "asyncio")]
+    times = {(row["contender"], row["scenario"]): row["median"] for row in chosen}
+    load = {row["contender"]: row["median"] for row in result.get("load", ())}
+    names = [name for name in dict.fromkeys(row["contender"] for row in chosen) if "no autoload" not in name]
+    rows: list[Row] = [["", *scenarios, "requests/s"]]
+    for name in names:
+        figures = [times.get((name, scenario)) for scenario in scenarios]
+        if None not in figures:
+            rows.append([name, *map(_rounded, figures), _number(load.get(name))])
+    return _markdown_table(rows)
+
+
 def machine(result: Result) -> str:
     about = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
@@ -150,6 +165,10 @@ def _target(verdict: Verdict) -> Row:
         verdict.required,
         {True: "ok", False: "short", None: "not measured"}[verdict.ok],
     ]
+
+
+def _rounded(microseconds: float | None) -> str:
+    return "" if microseconds is None else f"{microseconds:.1f}" if microseconds < 10 else f"{microseconds:,.0f}"
 
 
 def _number(value: float | None) -> str:

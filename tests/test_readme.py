@@ -1,5 +1,6 @@
 """Every block of the README is true."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import pytest
 
 from asgi_sessions import RecordStore
 from asgi_sessions.testing import StoreContract
+from benchmarks import report
 
-README = Path(__file__).parent.parent.joinpath("README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = ROOT.joinpath("README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 COMMANDS = re.findall(r"^```sh\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
@@ -27,7 +30,7 @@ def client(app: Any) -> httpx.AsyncClient:
 
 
 def test_there_is_a_block_for_each_test() -> None:
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 7
     assert len(COMMANDS) == 3
 
 
@@ -44,7 +47,7 @@ async def test_the_first_application_counts_visits() -> None:
 
 async def test_the_starlette_application_keeps_a_cart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names = run('SessionConfig("cart"')
+    names = run('Route("/add"')
     async with client(names["app"]) as browser:
         await browser.get("/add", params={"item": "apple"})
         answer = (await browser.get("/add", params={"item": "pear"})).json()
@@ -58,6 +61,28 @@ async def test_the_fastapi_application_logs_in_spends_and_logs_out() -> None:
         await browser.post("/logout")
         assert not browser.cookies
         assert (await browser.post("/spend", params={"amount": 30})).json() == 70
+
+
+async def test_the_typed_cart_is_kept() -> None:
+    async with client(run("async def add_item")["app"]) as browser:
+        assert (await browser.post("/add", params={"item": "apple"})).json() == ["apple"]
+        assert (await browser.post("/add", params={"item": "pear"})).json() == ["apple", "pear"]
+
+
+async def test_a_new_password_ends_the_other_sessions_of_the_owner() -> None:
+    app = run("async def change_password")["app"]
+    async with client(app) as laptop, client(app) as phone:
+        for browser, device in ((laptop, "laptop"), (phone, "phone")):
+            await browser.post("/login", params={"user": "eve", "device": device})
+        assert sorted((await laptop.get("/devices")).json()) == [["laptop", True], ["phone", False]]
+        assert (await laptop.post("/password")).json() == 1
+        assert (await laptop.get("/devices")).json() == [["laptop", True]]
+
+
+def test_the_figures_are_those_of_the_kept_result() -> None:
+    result = json.loads((ROOT / "benchmarks" / "result.json").read_text(encoding="utf-8"))
+    assert report.short(result) in README
+    assert f"Measured on {result['machine']['date']} with {result['machine']['python']}" in README
 
 
 async def test_the_plain_application_counts_visits() -> None:
