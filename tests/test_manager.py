@@ -181,6 +181,18 @@ async def test_any_owner_is_an_owner(server_store: RecordStore, manager: Session
     assert (await visitor.get("/who")).json() is None
 
 
+async def test_an_entry_that_stayed_behind_does_not_end_the_session_of_another_owner(
+    server_store: RecordStore, manager: SessionManager
+) -> None:
+    visitor = await logged_in(site(server_store), "bob")
+    [info] = await all_of(manager, "bob")
+    former = manager._binding.owner_names.current("ann")
+    await server_store.enlist(former, bytes.fromhex(info.handle), 5e9)  # type: ignore[attr-defined]
+    assert await manager.revoke_all("ann") == 0
+    assert (await visitor.get("/who")).json() == "bob"
+    assert await server_store.listed(former) == {}  # type: ignore[attr-defined]
+
+
 async def test_the_index_does_not_hold_the_owner_in_clear(redis_url: str) -> None:
     from redis.asyncio import Redis
 
