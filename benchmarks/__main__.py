@@ -1,8 +1,8 @@
 """Sessions measured side by side: this package and its peers, in interleaved rounds.
 
 Parts: ``times`` (added over the bare application), ``counts`` (per request: Redis commands, round trips, file system
-calls, thread hops, bytes), ``load`` (requests/s under uvicorn), ``scale`` (many stored sessions). Without a part: the
-first three, in about five minutes.
+calls, thread hops, bytes), ``load`` (requests/s under uvicorn), ``owners`` (logins, lists, revocations), ``scale``
+(many stored sessions). Without a part: all but the last, in about three minutes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import cells, counts, endtoend, machine, plot, report, scale, times
+from . import cells, counts, endtoend, machine, owners, plot, report, scale, times
 from .bench import Unfaithful, Workbench, workbench
 from .contenders import Contender, chosen
 
-PARTS = ("times", "counts", "load", "scale")
+PARTS = ("times", "counts", "load", "owners", "scale")
 LOAD_ROUNDS = 5
 BUSY = 0.5  # load average, from which on figures suffer
 
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("parts", nargs="*", metavar="PART", help="times, counts, load, scale")
+    made.add_argument("parts", nargs="*", metavar="PART", help="times, counts, load, owners, scale")
     made.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default: %(default)s)")
     made.add_argument(
         "--only", nargs="+", default=[], metavar="WORD", help="contenders whose name has one of the words"
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """What the options ask for."""
     contenders = chosen(options.only)
-    parts = options.parts or (["times"] if options.quick else ["times", "counts", "load"])
+    parts = options.parts or (["times"] if options.quick else ["times", "counts", "load", "owners"])
     about = machine.about()
     if about["load"] is not None and about["load"] > BUSY:
         print(f"the machine is busy (load average {about['load']}): trust ratios, not digits", file=sys.stderr)
@@ -90,6 +90,8 @@ def _measure(part: str, bench: Workbench, contenders: Sequence[Contender], optio
         return endtoend.measure(bench, contenders, min(options.rounds, LOAD_ROUNDS))
     if part == "counts":
         return counts.measure(bench, contenders)
+    if part == "owners":
+        return owners.measure(bench, contenders, options.rounds)
     return scale.measure(bench, contenders, options.rounds, options.sessions)
 
 

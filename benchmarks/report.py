@@ -84,6 +84,8 @@ def _sections(result: Result) -> Iterable[tuple[str, Sequence[Row]]]:
         yield from _counted(result)
     if result.get("load"):
         yield "under uvicorn", _load(result)
+    if result.get("owners"):
+        yield "owners: us per operation", _owners(result)
     if result.get("scale"):
         yield "scale: us per operation of the store, by sessions stored", _scale(result)
     targets = _targets(result)
@@ -130,6 +132,17 @@ def _bytes(contenders: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     kinds = {"cookie bytes": "cookie", "stored bytes": "a session in Redis", "memory bytes": "10,000 in memory"}
     rows = [[name, *(_number(found.get(kind)) for kind in kinds)] for name, found in contenders.items()]
     return [["bytes", *kinds.values()], *(row for row in rows if any(row[1:]))]
+
+
+def _owners(result: Result) -> list[Row]:
+    cells = {(row["operation"], row["store"]): row for row in result["owners"]}
+    stores = [*dict.fromkeys(store for _, store in cells)]
+    rows: list[Row] = [["", *stores, "round trips"]]
+    for operation in dict.fromkeys(operation for operation, _ in cells):
+        found = [cells.get((operation, store)) for store in stores]
+        trips = next((row.get("round trips") for row in found if row), None)
+        rows.append([operation, *map(_spread, found), _number(trips)])
+    return rows
 
 
 def _scale(result: Result) -> list[Row]:
