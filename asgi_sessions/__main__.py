@@ -7,16 +7,17 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from .cli import demo, inspect, keygen, prune
+from .cli import demo, inspect, keygen, prune, sessions
 
 __all__ = ["main"]
 
-COMMANDS = (keygen, inspect, prune, demo)
+COMMANDS = (keygen, inspect, sessions, prune, demo)
 
 EXAMPLES = """\
 examples:
   python -m asgi_sessions keygen
   python -m asgi_sessions inspect 'session=gaR1...'
+  python -m asgi_sessions sessions list alice@example.org --store redis://localhost:6379/0
   python -m asgi_sessions prune /var/lib/myapp/sessions
   python -m asgi_sessions demo --port 8000
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
 import sys
 import time
-import warnings
 
 from ..keyring import Keyring
 from ..lifetime import DAY, Lifetime
 from .cookies import Pair, pairs_in
 from .findings import Finding, examine
-from .parsers import Commands, add_command
+from .keys import FALLBACK_KEYS, KEY, NoKey, asked_keys
+from .parsers import Commands, add_command, seconds
 from .reports import as_json, as_text
 
 __all__ = ["add_parser", "run"]
 
-KEY, FALLBACK_KEYS = "ASGI_SESSIONS_SECRET_KEY", "ASGI_SESSIONS_FALLBACK_KEYS"
 DEFAULT_NAME = "session"
 
 EXAMPLES = f"""\
@@ -38,10 +35,6 @@ exit codes: 0 accepted, 1 refused, or no such cookie, 2 no usable key.
 """
 
 
-class NoKey(Exception):
-    """Nobody said which key; the message says how to."""
-
-
 def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "inspect", run, "show what is in a session's cookie, or why it is refused", EXAMPLES)
     parser.add_argument(
@@ -50,7 +43,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--name", help=f"the cookie's name (default: the one it comes with, else {DEFAULT_NAME!r})")
     parser.add_argument(
         "--max-age",
-        type=_seconds,
+        type=seconds,
         default=14 * DAY,
         metavar="SECONDS",
         help="what the application's middleware has as max_age (default: %(default)s, 14 days)",
@@ -66,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         print(_missing(options.name, pairs), file=sys.stderr)
         return 1
     try:
-        keyring = _keyring()
+        keyring = Keyring(*asked_keys())
     except (NoKey, ValueError) as exc:
         print(exc, file=sys.stderr)
         return 2
@@ -87,32 +80,3 @@ def _show(findings: list[Finding], now: float, *, json: bool) -> None:
         print("\n".join(map(as_json, findings)))
     else:
         print("\n\n".join(as_text(finding, now) for finding in findings))
-
-
-def _keyring() -> Keyring:
-    """
-    Raises:
-        NoKey: nobody said which.
-        ValueError: one of the keys can not be one.
-    """
-    key = os.environ.get(KEY) or _ask()
-    return Keyring(key, os.environ.get(FALLBACK_KEYS, "").split())
-
-
-def _ask() -> str:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", getpass.GetPassWarning)  # it would be echoed
-            key = getpass.getpass("secret_key (not shown): ")
-    except (getpass.GetPassWarning, EOFError):
-        key = ""
-    if not key:
-        raise NoKey(f"no key: set {KEY}, or type it at a terminal")
-    return key
-
-
-def _seconds(text: str) -> float:
-    try:
-        return Lifetime(max_age=float(text)).duration
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None

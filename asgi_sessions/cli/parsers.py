@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-__all__ = ["Commands", "add_command"]
+from ..lifetime import Lifetime
+
+__all__ = ["Commands", "add_command", "seconds"]
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -32,3 +34,11 @@ def add_command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def seconds(text: str) -> float:
+    """A lifetime, for argparse."""
+    try:
+        return Lifetime(max_age=float(text)).duration
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 from .findings import Finding
 
-__all__ = ["as_json", "as_text"]
+__all__ = ["as_json", "as_text", "moment", "printable"]
 
 LABEL = 10  # characters
 KINDS = {
@@ -36,7 +36,7 @@ def as_json(finding: Finding) -> str:
 
 
 def _rows(finding: Finding, now: float) -> Iterator[tuple[str, str]]:
-    yield "cookie", _safe(finding.name)
+    yield "cookie", printable(finding.name)
     if finding.reason is not None:
         yield "refused", finding.reason
     if finding.mode is not None:
@@ -51,7 +51,7 @@ def _rows(finding: Finding, now: float) -> Iterator[tuple[str, str]]:
     for label in ("created", "started", "sealed", "expires"):
         at = getattr(finding, f"{label}_at")
         if at is not None:
-            yield label, _moment(at, now)
+            yield label, moment(at, now)
     if finding.kind == "cookie":
         yield from _content(finding)
 
@@ -65,14 +65,16 @@ def _content(finding: Finding) -> Iterator[tuple[str, str]]:
     indent = "\n" + " " * LABEL
     yield "values", pformat(finding.values, width=width, sort_dicts=False).replace("\n", indent)
     for category, message in finding.flashes:
-        yield "flash", f"{_safe(category)}: {message!r}"
+        yield "flash", f"{printable(category)}: {message!r}"
 
 
-def _safe(text: str) -> str:
+def printable(text: str) -> str:
+    """What a terminal shows and does not obey."""
     return text if text.isprintable() else repr(text)
 
 
-def _moment(at: float, now: float) -> str:
+def moment(at: float, now: float) -> str:
+    """An instant and how far it is, both in POSIX seconds."""
     distance = f"{_span(now - at)} ago" if at <= now else f"in {_span(at - now)}"
     try:
         return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC, {distance}"
