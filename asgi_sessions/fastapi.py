@@ -134,8 +134,8 @@ async def _registry(connection: HTTPConnection) -> SessionRegistry:
     return get_sessions(connection)
 
 
-#: The middleware's own session. If its cookie has another name, ``Annotated[Session, use_session(cookie_name="sid")]``.
 SessionDep = Annotated[Session, use_session()]
+"""The middleware's own session; if its cookie has another name: ``Annotated[Session, use_session(cookie_name="x")]``."""
 
-#: The registry, for sessions whose names are not known beforehand, and for ``exclusive()``.
 RegistryDep = Annotated[SessionRegistry, Depends(_registry)]
+"""The registry, for sessions whose names are not known beforehand, and for ``exclusive()``."""

@@ -57,8 +57,7 @@ class SessionManager:
 
     Args:
         store: a record store with an owner index: memory, files, Redis.
-        secret_key, session_cookie, fallback_keys, encrypt, serializer, max_age, rolling, absolute_timeout,
-            browser_session_ttl, clock: as in ``SessionMiddleware``.
+        secret_key: as in ``SessionMiddleware``, and so are all further options.
 
     Raises:
         NotSupported: the store has no owner index.

@@ -42,12 +42,14 @@ class SessionMiddleware:
 
     Args:
         app: the ASGI application.
-        secret_key: signs and encrypts; at least 32 random characters, ``python -m asgi_sessions keygen`` makes one.
+        secret_key: signs and encrypts; 32 random characters or more (under 32 there is a warning, under 16 a
+            ``ValueError``). ``python -m asgi_sessions keygen`` makes one.
         session_cookie: the cookie's name.
         max_age: seconds; None: until the browser closes. See ``Lifetime``.
         path, same_site, https_only, domain, http_only, partitioned: see ``CookieOptions``.
         store: where the session lives; None: in its cookie.
-        fallback_keys: former keys, accepted for reading; what is read under one is sealed anew.
+        fallback_keys: former keys, accepted for reading. A cookie is sealed anew at the next response that used its
+            session, an encrypted record at its next write.
         encrypt: nobody but the server can read the values; by default they are signed only.
         serializer: values <-> bytes; None: MessagePack with Python's types.
         rolling, refresh_interval, absolute_timeout, browser_session_ttl: see ``Lifetime``; seconds.

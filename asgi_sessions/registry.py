@@ -273,5 +273,10 @@ def get_sessions(connection: Any) -> SessionRegistry:
 
 
 async def get_session(connection: Any, name: str | None = None) -> Session:
-    """The session of that name of a connection, loaded: ``get_sessions(connection).get(name)``."""
+    """The session of that name of a connection, loaded: ``get_sessions(connection).get(name)``.
+
+    Raises:
+        SessionNotConfigured: there is no ``SessionMiddleware`` around it, or it knows no session of that name.
+        StoreError: it could not be loaded.
+    """
     return await get_sessions(connection).get(name)

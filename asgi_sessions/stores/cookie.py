@@ -16,8 +16,9 @@ class CookieStore(Store):
     """Keeps the whole session in its cookie, signed, or encrypted where the session says ``encrypt=True``.
 
     No server, no I/O, at most 4096 bytes. What no server-side code can give such a session: of two responses that run
-    at once the last one wins, and a copy of an old cookie is good until it expires, also after a logout. Where
-    that matters use a server-side store.
+    at once the last one wins, and a copy of an old cookie is good until it expires, also after a logout; one that is
+    used renews itself, unless ``absolute_timeout`` or ``rolling=False`` bounds it. Where that matters use a server-side
+    store.
     """
 
     def load(self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:

@@ -33,8 +33,8 @@ class FilesystemStore(RecordStore):
     """For one host; its processes share the directory. Needs asyncio.
 
     A commit survives ``kill -9`` at any moment, with ``fsync=True`` a power cut, too. Directories are made with mode
-    0700, files with 0600. A file that is no record is renamed to ``*.corrupt``; its visitor gets a new session.
-    Not for network file systems whose ``flock`` is local to the host.
+    0700, files with 0600. A file that is no record is renamed to ``*.corrupt``, and stays until somebody looks; its
+    visitor gets a new session. Not for network file systems whose ``flock`` is local to the host.
 
     Args:
         path: the directory; made if it is not there.
@@ -42,7 +42,8 @@ class FilesystemStore(RecordStore):
         timeout: seconds that one operation may take in all, waiting for a lock included.
         threads: how many operations run at once.
         prune_interval: seconds between two rounds of removing expired records, while the application is up; None: one
-            round when it starts up. ``python -m asgi_sessions prune PATH`` does it from outside.
+            round when it starts up. Both need the server's lifespan; ``python -m asgi_sessions prune PATH``
+            does it from outside.
         max_bytes: of one record; larger ones are refused with ``StoreFull``.
         clock: POSIX seconds.
     """
