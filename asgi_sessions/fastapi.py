@@ -135,7 +135,7 @@ async def _registry(connection: HTTPConnection) -> SessionRegistry:
 
 
 SessionDep = Annotated[Session, use_session()]
-"""The middleware's own session; if its cookie has another name: ``Annotated[Session, use_session(cookie_name="x")]``."""
+"""The middleware's own session; of another cookie name: ``Annotated[Session, use_session(cookie_name="sid")]``."""
 
 RegistryDep = Annotated[SessionRegistry, Depends(_registry)]
 """The registry, for sessions whose names are not known beforehand, and for ``exclusive()``."""
