@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import anyio
 from msgspec.structs import replace
 
+from .completion import completed, limited
 from .config import Binding
 from .cookies import find, is_prefixed
 from .exceptions import (
@@ -304,7 +302,7 @@ class Exchange:
     async def _execute(self, plan: Plan) -> None:
         if plan.binding.server_side:
             try:
-                async with _limited(self.settings.commit_timeout):
+                async with limited(self.settings.commit_timeout):
                     await blamed(self._store(plan), plan.binding.store, plan.binding.name)
             except TimeoutError as exc:
                 raise StoreTimeout(f"no commit within {self.settings.commit_timeout} s") from exc
@@ -440,44 +438,3 @@ def _too_late(plan: Plan) -> ResponseStarted:
         f"session {plan.binding.name!r}: changes of {plan.changed_keys()} after the response started are lost; "
         "they need a cookie, which can not be sent any more"
     )
-
-
-def _limited(seconds: float) -> AbstractAsyncContextManager[object]:
-    """``asyncio.timeout()`` takes half the time of ``anyio.fail_after()``, which is for trio."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _limited_by_trio(seconds)
-    return asyncio.timeout(seconds)
-
-
-@contextlib.asynccontextmanager
-async def _limited_by_trio(seconds: float) -> AsyncIterator[None]:
-    with anyio.fail_after(seconds):
-        yield
-
-
-async def completed(work: Callable[[], Awaitable[None]]) -> None:
-    """Do the work; if it is cancelled in the middle, do it again from the start, undisturbed, then be cancelled.
-
-    Every write of a store is safe to repeat, so this costs nothing as long as nobody cancels.
-    """
-    try:
-        await work()
-    except anyio.get_cancelled_exc_class():
-        with anyio.CancelScope(shield=True):
-            await _undisturbed(work)
-        raise
-
-
-async def _undisturbed(work: Callable[[], Awaitable[None]]) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:  # trio
-        await work()
-        return
-    task = asyncio.ensure_future(work())
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):  # task.cancel() knows no shield
-            await asyncio.wait([task])
-    task.result()

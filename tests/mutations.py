@@ -72,7 +72,7 @@ MUTATIONS = [
     Mutation("commit what an error response left", "middleware.py", 'if message.get("status", 200) >= 500:', "if False:", LATE),
     Mutation("late changes are forgotten", "middleware.py", "await self._sessions.finish()\n        elif", "pass\n        elif", LATE),
     Mutation("a failed commit is answered as a success", "middleware.py", "            raise self.error\n        await self._send(self._start(message))", "            pass\n        await self._send(self._start(message))", FAILURES),
-    Mutation("a cancelled commit is abandoned", "exchange.py", "            await _undisturbed(work)\n", "            pass\n", CANCELLATION),
+    Mutation("a cancelled commit is abandoned", "completion.py", "            await _undisturbed(work)\n", "            pass\n", CANCELLATION),
     Mutation("commit after an encoding error", "registry.py", "            if not failed:\n", "            if True:\n", REGISTRY),
     Mutation("a superseded request writes", "exchange.py", "        if session._superseded:\n", "        if False:\n", PARALLEL),
     Mutation("a new session may be created late", "exchange.py", "nowhere = plan.doomed is None and (plan.created is not None or plan.after is None)", "nowhere = False", LATE),

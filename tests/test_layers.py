@@ -50,6 +50,7 @@ LAYERS = [
     "manager",
     "plans",
     "owners",
+    "completion",
     "exchange",
     "exclusive",
     "registry",

@@ -7,11 +7,11 @@ import sys
 import time
 
 from ..keyring import Keyring
-from ..lifetime import DAY, Lifetime
+from ..lifetime import Lifetime
 from .cookies import Pair, pairs_in
 from .findings import Finding, examine
 from .keys import FALLBACK_KEYS, KEY, NoKey, asked_keys
-from .parsers import Commands, add_command, seconds
+from .parsers import Commands, add_command, add_max_age
 from .reports import as_json, as_text
 
 __all__ = ["add_parser", "run"]
@@ -41,13 +41,7 @@ def add_parser(commands: Commands) -> None:
         "cookie", help="a cookie as name=value, its value alone, a Cookie or Set-Cookie header, or - for stdin"
     )
     parser.add_argument("--name", help=f"the cookie's name (default: the one it comes with, else {DEFAULT_NAME!r})")
-    parser.add_argument(
-        "--max-age",
-        type=seconds,
-        default=14 * DAY,
-        metavar="SECONDS",
-        help="what the application's middleware has as max_age (default: %(default)s, 14 days)",
-    )
+    add_max_age(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
 
 

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..lifetime import Lifetime
+from ..lifetime import DAY, Lifetime
 
-__all__ = ["Commands", "add_command", "seconds"]
+__all__ = ["Commands", "add_command", "add_max_age"]
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -36,8 +36,17 @@ def add_command(
     return parser
 
 
-def seconds(text: str) -> float:
-    """A lifetime, for argparse."""
+def add_max_age(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-age",
+        type=_seconds,
+        default=14 * DAY,
+        metavar="SECONDS",
+        help="what the application's middleware has as max_age (default: %(default)s, 14 days)",
+    )
+
+
+def _seconds(text: str) -> float:
     try:
         return Lifetime(max_age=float(text)).duration
     except ValueError:

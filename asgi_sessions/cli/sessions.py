@@ -15,12 +15,11 @@ import anyio
 
 from ..exceptions import StoreError
 from ..keyring import generate_key
-from ..lifetime import DAY
 from ..manager import SessionInfo, SessionManager
 from ..record import Owner
 from ..stores import FilesystemStore, RecordStore, RedisStore
 from .keys import FALLBACK_KEYS, KEY, NoKey, asked_keys
-from .parsers import Commands, add_command, seconds
+from .parsers import Commands, add_command, add_max_age
 from .reports import moment, printable
 
 __all__ = ["add_parser"]
@@ -69,13 +68,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefix", help="what a RedisStore has as prefix (default: its own)")
     parser.add_argument("--name", default="session", help="the session's cookie name (default: %(default)s)")
     parser.add_argument("--encrypt", action="store_true", help="the application has encrypt=True")
-    parser.add_argument(
-        "--max-age",
-        type=seconds,
-        default=14 * DAY,
-        metavar="SECONDS",
-        help="what the application has as max_age (default: %(default)s, 14 days)",
-    )
+    add_max_age(parser)
 
 
 def _list(options: argparse.Namespace) -> int:
