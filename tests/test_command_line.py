@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -369,6 +370,11 @@ def test_without_a_terminal_a_missing_key_is_an_error_and_nothing_is_read_in_the
 # -- at a terminal -----------------------------------------------------------------------------------------------------
 
 
+def at_the_terminal() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # shells let what runs in the background ignore it
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 @contextmanager
 def terminal(arguments: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The command with a terminal of its own, and the other end of it."""
@@ -381,7 +387,7 @@ def terminal(arguments: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], in
         stderr=theirs,
         env=environment,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=at_the_terminal,
     )
     os.close(theirs)
     try:
