@@ -47,7 +47,8 @@ async def commit_in_step(plan: Plan, write: Write, clock: Callable[[], float]) -
         StoreError: the store could not do it.
     """
     index = cast(OwnerIndex, plan.binding.store)
-    former = _owner(plan.before or plan.doomed)
+    known = plan.before or plan.doomed  # what is doomed is taken off the plan once it is deleted
+    former = _owner(known)
     owner = former if plan.edits.owner is UNSET or plan.after is None else plan.edits.owner
     if plan.doomed is not None:
         owner = plan.edits.owner if plan.edits.owner is not UNSET and plan.after is not None else None
@@ -64,8 +65,7 @@ async def commit_in_step(plan: Plan, write: Write, clock: Callable[[], float]) -
         done = await _renew(index, plan, owner, write)
     else:
         done = await write(plan)
-    if former is not None and former != owner:
-        known = cast(Loaded, plan.before or plan.doomed)
+    if known is not None and former is not None and former != owner:
         for name in plan.binding.owner_names.every(former):
             await index.delist(name, [known.handle])
     return done

@@ -169,6 +169,8 @@ class OwnerNames:
 
 def _spelled(owner: str | int) -> bytes:
     """The number 7 and the text "7" are two owners."""
+    if isinstance(owner, bool) or not isinstance(owner, str | int):
+        raise TypeError(f"an owner is a str or an int, not {type(owner).__name__}; nobody is logged in?")
     return b"int:%d" % owner if isinstance(owner, int) else b"str:" + owner.encode("utf-8", "surrogatepass")
 
 

@@ -407,3 +407,20 @@ async def test_a_label_is_a_few_words(label: Any, error: type[Exception]) -> Non
         return "refused"
 
     assert (await Visitor(application(enter, store=MemoryStore())).get()).json() == "refused"
+
+
+@pytest.mark.parametrize("owner", [None, "bob", "ann"])
+async def test_a_logout_may_begin_another_session(
+    server_store: RecordStore, manager: SessionManager, owner: Any
+) -> None:
+    async def anew(session: Session) -> None:
+        session.invalidate()
+        session.owner = owner
+        session.flash("You are logged out.")
+
+    visitor = await logged_in(application(ROUTES | {"/anew": anew}, store=server_store))
+    [former] = await all_of(manager)
+    assert (await visitor.get("/anew")).status == 200
+    assert (await visitor.get("/who")).json() == owner
+    assert former.handle not in [info.handle for info in await all_of(manager)]
+    assert await manager.count("bob") == (owner == "bob")
