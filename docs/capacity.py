@@ -12,7 +12,7 @@ import tempfile
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tests.servers import proxy, server
 
 SESSIONS = 1_000_000
 FILES = 100_000
+OWNERS = 20_000
 AT_ONCE = 256  # writes under way together
 DAY = 86400
 
@@ -79,6 +80,14 @@ class Recording(MemoryStore):
         self.verbs["delete"] += 1
         return await super().delete(handle, version)
 
+    async def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
+        self.verbs["enlist"] += 1
+        return await super().enlist(owner, handle, expires_at)
+
+    async def delist(self, owner: bytes, handles: Collection[bytes] | Mapping[bytes, int]) -> None:
+        self.verbs["delist"] += 1
+        await super().delist(owner, handles)
+
 
 def show(what: str, value: object) -> None:
     sys.stdout.write(f"{what:<72} {value}\n")
@@ -125,8 +134,10 @@ STEPS: list[tuple[str, Handler, float]] = [
     ("session written", write, 0),
     ("session read, renewal due", read, 2 * DAY),
     ("session written, renewal due", write, 2 * DAY),
-    ("login (new secret)", log_in, 0),
     ("exclusive section", take_turn, 0),
+    ("login (new secret)", log_in, 0),
+    ("session of an owner written", write, 0),
+    ("session of an owner read, renewal due", read, 2 * DAY),
     ("logout", log_out, 0),
 ]
 
@@ -163,6 +174,8 @@ async def each_script_once(store: RedisStore) -> None:
     await store.swap(handle, version, version, b"data", deadline)
     await store.touch(handle, version, deadline)
     await store.delete(handle, version)
+    await store.delist(version, [handle])
+    await store.enlist(version, handle, deadline)
 
 
 # -- what they take ---------------------------------------------------------------------------------------------------
@@ -219,6 +232,43 @@ async def redis(kind: str, data: bytes) -> None:
         await store.close()
 
 
+async def fill_index(store: Any, owners: int, sessions: int) -> None:
+    """Give each of some owners some sessions."""
+    names, deadline = [os.urandom(32) for _ in range(owners)], time.time() + 28 * DAY
+    for start in range(0, owners, AT_ONCE):
+        for _ in range(sessions):
+            await asyncio.gather(
+                *(store.enlist(name, os.urandom(16), deadline) for name in names[start : start + AT_ONCE])
+            )
+
+
+async def index_in_memory() -> None:
+    for sessions in (1, 10):
+        store = MemoryStore()
+        gc.collect()
+        tracemalloc.start()
+        await fill_index(store, OWNERS, sessions)
+        gc.collect()
+        used, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        show(f"MemoryStore: bytes of the index per owner of {sessions}", used // OWNERS)
+
+
+async def index_in_redis(kind: str) -> None:
+    with server(kind) as running:
+        store = RedisStore(running.url, prefix="session:")
+        for sessions in (1, 10):
+            running.client.flushall()
+            await store.read(bytes(16))  # the connection counts, too
+            empty = running.client.info("memory")["used_memory"]
+            await fill_index(store, OWNERS, sessions)
+            full = running.client.info("memory")["used_memory"]
+            usage = running.client.memory_usage(running.client.randomkey())
+            show(f"{kind}: MEMORY USAGE of the index of an owner of {sessions}", usage)
+            show(f"{kind}: used_memory of it", (full - empty) // OWNERS)
+        await store.close()
+
+
 async def files(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "sessions"
@@ -246,8 +296,10 @@ async def main() -> None:
     show("bytes of the values as JSON", len(json.dumps(VALUES, separators=(",", ":"))))
     show("bytes of the record", len(sample))
     await memory(sample)
+    await index_in_memory()
     for kind in ("valkey", "redis-server"):
         await redis(kind, sample)
+        await index_in_redis(kind)
     await files(sample)
 
 

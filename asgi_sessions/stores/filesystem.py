@@ -33,8 +33,8 @@ class FilesystemStore(RecordStore):
     """For one host; its processes share the directory. Needs asyncio.
 
     A commit survives ``kill -9`` at any moment, with ``fsync=True`` a power cut, too. Directories are made with mode
-    0700, files with 0600. A file that is no record is renamed to ``*.corrupt``, and stays until somebody looks; its
-    visitor gets a new session. Not for network file systems whose ``flock`` is local to the host.
+    0700, files with 0600. A file that is no record is renamed to ``*.corrupt``, which is never pruned; its visitor
+    gets a new session. Not for network file systems whose ``flock`` is local to the host.
 
     Args:
         path: the directory; made if it is not there.
