@@ -248,29 +248,8 @@ class Exchange:
             What went wrong, StoreError or SessionSuperseded; the rest is committed.
         """
         failed: list[tuple[Plan, SessionError]] = []
-        if not plans:
-            return failed
-
-        async def run(plan: Plan) -> None:
-            try:
-                lost = _too_late(plan) if plan.lost else None
-                await self._execute(plan)
-            except SessionError as exc:
-                failed.append((plan, exc))
-            else:
-                failed.extend([(plan, lost)] if lost else [])
-
-        async def run_all() -> None:
-            failed.clear()
-            open_plans = [plan for plan in plans if not plan.done]
-            if len(open_plans) == 1:
-                await run(open_plans[0])
-                return
-            async with anyio.create_task_group() as group:
-                for plan in open_plans:
-                    group.start_soon(run, plan)
-
-        await completed(run_all)
+        if plans:
+            await completed(lambda: self._execute_all(plans, failed))
         return failed
 
     async def save(self, session: Session) -> None:
@@ -299,14 +278,31 @@ class Exchange:
             if not self.secure and not self.settings.warned:
                 self._check_secure(plan)
 
-    async def _execute(self, plan: Plan) -> None:
-        if plan.binding.server_side:
-            try:
+    async def _execute_all(self, plans: Sequence[Plan], failed: list[tuple[Plan, SessionError]]) -> None:
+        failed.clear()
+        open_plans = [plan for plan in plans if not plan.done]
+        if len(open_plans) == 1:
+            await self._execute(open_plans[0], failed)
+            return
+        async with anyio.create_task_group() as group:
+            for plan in open_plans:
+                group.start_soon(self._execute, plan, failed)
+
+    async def _execute(self, plan: Plan, failed: list[tuple[Plan, SessionError]]) -> None:
+        lost = _too_late(plan) if plan.lost else None
+        try:
+            if plan.binding.server_side:
                 async with limited(self.settings.commit_timeout):
                     await blamed(self._store(plan), plan.binding.store, plan.binding.name)
-            except TimeoutError as exc:
-                raise StoreTimeout(f"no commit within {self.settings.commit_timeout} s") from exc
-        self.finish(plan)
+        except TimeoutError as exc:
+            late = StoreTimeout(f"no commit within {self.settings.commit_timeout} s")
+            late.__cause__ = exc
+            failed.append((plan, late))
+        except SessionError as exc:
+            failed.append((plan, exc))
+        else:
+            self.finish(plan)
+            failed.extend([(plan, lost)] if lost else [])
 
     async def _store(self, plan: Plan) -> None:
         """

@@ -321,7 +321,8 @@ class Responder:
         return {**message, "headers": headers}
 
     async def _pass(self, message: Message) -> None:
-        await self._end_doomed()
+        if self._sessions.doomed:
+            await self._end_doomed()
         try:
             await self._send(message)
         except OSError:

@@ -24,7 +24,7 @@ Owner = str | int
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**40)]  # what lies beyond it was not written by us
 
 
-class Flash(msgspec.Struct, frozen=True, array_like=True):
+class Flash(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One flash message; the id lets parallel requests add and consume without loss."""
 
     id: bytes
@@ -32,14 +32,14 @@ class Flash(msgspec.Struct, frozen=True, array_like=True):
     message: bytes  # encoded by the session's serializer
 
 
-class Lease(msgspec.Struct, frozen=True, array_like=True):
+class Lease(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Who is in the exclusive section, and until when (POSIX seconds)."""
 
     holder: bytes
     until: float
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is stored for one session. The short names are the wire format: a cookie has 4096 bytes.
 
     Attributes:
@@ -75,7 +75,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     commits: tuple[bytes, ...] = msgspec.field(name="m", default=())
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one request did to a session.
 
     Attributes:

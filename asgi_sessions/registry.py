@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio
 
@@ -171,11 +171,17 @@ class SessionRegistry:
     @property
     def doomed(self) -> bool:
         """Whether a record waits to be deleted."""
-        return any(session._edits.doomed is not None for session in self._sessions.values())
+        for session in self._sessions.values():  # noqa: SIM110 - a generator costs more than the answer
+            if session._edits.doomed is not None:
+                return True
+        return False
 
     def joins(self) -> bool:
         """Whether a cookie session got an owner whose epoch has to be fetched."""
-        return any(_joins(session) for session in self._sessions.values())
+        for session in self._sessions.values():  # noqa: SIM110 - a generator costs more than the answer
+            if _joins(session):
+                return True
+        return False
 
     async def fetch_epochs(self) -> None:
         """
@@ -251,9 +257,10 @@ class SessionRegistry:
 
 
 def _joins(session: Session) -> bool:
-    binding = cast(Binding, session._policy)
-    owner = session._edits.owner
-    return binding.epochs is not None and session._owner_epoch is None and isinstance(owner, str | int)
+    binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
+    if binding.epochs is None or session._owner_epoch is not None:
+        return False
+    return isinstance(session._edits.owner, str | int)
 
 
 def get_sessions(connection: Any) -> SessionRegistry:

@@ -22,7 +22,7 @@ SIGNATURE_SIZE = 32  # bytes of HMAC-SHA256
 TIME_SIZE = 5  # bytes of a timestamp: until the year 36812
 
 
-class Unsealed(msgspec.Struct, frozen=True):
+class Unsealed(msgspec.Struct, frozen=True, gc=False):
     """An authentic token.
 
     Attributes:

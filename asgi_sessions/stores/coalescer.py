@@ -43,12 +43,12 @@ def pack(command: Sequence[bytes]) -> bytes:
 class Line:
     """One connection from its first byte to its last; it never reconnects, ``Lines`` opens another one.
 
-    Whatever breaks the order of commands and replies (an error of the connection, a deadline that passed, a write
-    that was cancelled half-way) closes the connection, so that no reply can reach anybody but the caller it is meant
-    for. A caller who is cancelled leaves: its reply is read and dropped, everybody else goes on.
+    Whatever breaks the order of commands and replies (an error of the connection, a deadline that passed) closes the
+    connection, so that no reply can reach anybody but the caller it is meant for. A caller who is cancelled leaves: its
+    reply is read and dropped, everybody else goes on.
     """
 
-    __slots__ = ("_connection", "_flusher", "_pending", "_sent", "_task", "_timer", "_writer", "dead")
+    __slots__ = ("_connection", "_drainer", "_flushing", "_pending", "_sent", "_task", "_timer", "_writer", "dead")
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.dead = False
@@ -57,12 +57,13 @@ class Line:
         self._sent: deque[Call] = deque()
         self._writer: asyncio.StreamWriter | None = None  # none as long as the connection is being made
         self._timer: asyncio.TimerHandle | None = None
-        self._flusher: asyncio.Task[None] | None = None
+        self._flushing = False  # what is pending goes out at the next turn of the event loop
+        self._drainer: asyncio.Task[None] | None = None  # what is pending waits for room
         # An empty context: a connection outlives the request that happened to need it first.
         self._task = asyncio.create_task(self._run(), name="RedisStore connection", context=Context())
 
-    async def call(self, command: Sequence[bytes], deadline: float) -> Any:
-        """Send a command, return its reply.
+    def call(self, command: Sequence[bytes], deadline: float) -> "asyncio.Future[Any]":
+        """Send a command; the future gets its reply.
 
         Args:
             deadline: by the event loop's clock.
@@ -76,12 +77,15 @@ class Line:
         call = Call(pack(command), deadline, loop.create_future())
         if self._timer is None or deadline < self._timer.when():
             self._watch(loop, deadline)
-        if self._sent or self._pending or self._writer is None:
+        if self.dead:
+            _fail(call, RedisConnectionError, "the connection is closed")
+        elif self._sent or self._pending or self._writer is None:
             self._pending.append(call)
-            self._flush_soon()
+            self._flush_soon(loop)
         else:
-            await self._send_at_once(self._writer, call)
-        return await call.reply
+            self._sent.append(call)
+            self._write(self._writer, call.packed)
+        return call.reply
 
     def close(self) -> None:
         """Break off; those who still wait get an error."""
@@ -95,7 +99,7 @@ class Line:
     async def _run(self) -> None:
         try:
             await self._connect()
-            self._flush_soon()
+            self._flush_soon(asyncio.get_running_loop())
             while True:
                 await self._read()
         except Exception as exc:  # whatever it was: those who wait are told, with this as the cause
@@ -117,7 +121,9 @@ class Line:
         # in between, whose reply would be taken for somebody's.
         connection.socket_timeout = None
         connection.health_check_interval = 0
-        self._writer = connection._writer
+        writer: asyncio.StreamWriter = connection._writer  # type: ignore[assignment]  # it is connected
+        writer.transport.set_write_buffer_limits(high=MAX_BATCH_BYTES)
+        self._writer = writer
 
     async def _read(self) -> None:
         try:
@@ -134,16 +140,37 @@ class Line:
         else:
             waiter.set_result(reply)
 
-    def _flush_soon(self) -> None:
-        if self._writer is not None and self._pending and self._flusher is None:
-            self._flusher = asyncio.create_task(self._flush(self._writer), context=Context())
+    def _flush_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._writer is not None and self._pending and not self._flushing and self._drainer is None:
+            self._flushing = True
+            loop.call_soon(self._flush, self._writer)
 
-    async def _flush(self, writer: asyncio.StreamWriter) -> None:
+    def _flush(self, writer: asyncio.StreamWriter) -> None:
+        self._flushing = False
         while self._pending and not self.dead:
+            if writer.transport.get_write_buffer_size() > MAX_BATCH_BYTES:
+                self._drainer = asyncio.create_task(self._drain(writer), context=Context())
+                return
             batch = self._next_batch()
             self._sent.extend(batch)
-            await self._send(writer, b"".join([call.packed for call in batch]))
-        self._flusher = None
+            self._write(writer, b"".join([call.packed for call in batch]))
+
+    def _write(self, writer: asyncio.StreamWriter, packed: bytes) -> None:
+        # Not by redis-py's send_packed_command: that calls writelines(). In Python 3.12 and early releases of 3.13 it
+        # never makes drain() wait (CVE-2024-12254), and on a transport that was lost this very turn it leaves the
+        # event loop watching a file descriptor that the next connection may get.
+        try:
+            writer.write(packed)
+        except Exception as exc:  # uvloop's transports raise once they are closed
+            self._die(RedisConnectionError, str(exc), exc)
+
+    async def _drain(self, writer: asyncio.StreamWriter) -> None:
+        try:
+            await writer.drain()
+        except Exception as exc:
+            self._die(RedisConnectionError, str(exc), exc)
+        self._drainer = None
+        self._flush_soon(asyncio.get_running_loop())
 
     def _next_batch(self) -> list[Call]:
         batch: list[Call] = []
@@ -154,25 +181,6 @@ class Line:
                 batch.append(call)
                 size += len(call.packed)
         return batch
-
-    async def _send_at_once(self, writer: asyncio.StreamWriter, call: Call) -> None:
-        self._sent.append(call)
-        try:
-            await self._send(writer, call.packed)
-        except asyncio.CancelledError:
-            call.reply.cancel()
-            self._die(RedisConnectionError, "another caller was cancelled while its command was being written")
-            raise
-
-    async def _send(self, writer: asyncio.StreamWriter, packed: bytes) -> None:
-        # Not by redis-py's send_packed_command: that calls writelines(). In Python 3.12 and early releases of 3.13 it
-        # never makes drain() wait (CVE-2024-12254), and on a transport that was lost this very turn it leaves the
-        # event loop watching a file descriptor that the next connection may get.
-        try:
-            writer.write(packed)
-            await writer.drain()
-        except Exception as exc:
-            self._die(RedisConnectionError, str(exc), exc)
 
     def _watch(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         if self._timer is not None:
@@ -208,7 +216,7 @@ class Line:
             _fail(call, kind, reason, cause)
         self._sent.clear()
         self._pending.clear()
-        for task in (self._task, self._flusher):
+        for task in (self._task, self._drainer):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
 

@@ -45,7 +45,8 @@ class RedisStore(RecordStore):
     a lone one goes out at once. A connection that breaks is replaced, and what was under way is repeated, once: every
     write is safe to repeat.
 
-    Deadlines are absolute, so the clocks of the application and of Redis have to agree. Redis 6.2 or any Valkey.
+    Deadlines are absolute, so the clocks of the application and of Redis have to agree. Redis 6.2 or any Valkey; for
+    lists of an owner's sessions Redis 7.0.
     Keys under ``prefix`` that are no records (of another type, or under 8 bytes) are never read, overwritten or
     deleted: to the application they are sessions that do not exist. The sessions of an owner are listed in a sorted
     set under ``prefix`` + ``owner:`` + the hash of the owner in hex.
@@ -157,20 +158,19 @@ class RedisStore(RecordStore):
         return self._key_prefix + handle.hex().encode()
 
     async def _run(self, script: Script, key: bytes, *args: bytes) -> Any:
-        source = script.by_source(key, args)
         if not self._by_digest:
-            return await self._ask(source, key)
-        return await self._ask(script.by_digest(key, args), key, source)
+            return await self._ask(script.by_source(key, args), key)
+        return await self._ask(script.by_digest(key, args), key, script)
 
-    async def _ask(self, command: list[bytes], key: bytes, instead: list[bytes] | None = None) -> Any:
+    async def _ask(self, command: list[bytes], key: bytes, script: Script | None = None) -> Any:
         deadline = _now() + self._timeout
         try:
             try:
                 return await self._route.send(command, key, deadline)
             except (NoScriptError, NoPermissionError) as exc:
-                if instead is None:
+                if script is None:
                     raise
-                reply = await self._route.send(instead, key, deadline)
+                reply = await self._route.send(script.with_source(command), key, deadline)
                 self._by_digest = isinstance(exc, NoScriptError)
                 return reply
         except (RedisError, RedisClusterException, OSError) as exc:

@@ -22,6 +22,10 @@ class Script:
     def by_source(self, key: bytes, args: Sequence[bytes]) -> list[bytes]:
         return [b"EVAL", self.source, b"1", key, *args]
 
+    def with_source(self, command: Sequence[bytes]) -> list[bytes]:
+        """What ``by_digest`` made, for a server that does not know the script."""
+        return [b"EVAL", self.source, *command[2:]]
+
 
 # -- records: a value is the version, 8 bytes, then the data; what is shorter is not ours, and stays as it is ----------
 

@@ -13,17 +13,10 @@ import anyio
 import httpx
 import pytest
 
-from tests.servers import Server, server
+from tests.servers import Server, free_port, server
 
 PROCESSES = 4
 PATIENCE = 30.0  # seconds until a server must answer
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager
