@@ -29,7 +29,10 @@ class Demo:
     address: str
 
     def browser(self, **cookies: str) -> httpx.Client:
-        return httpx.Client(base_url=self.address, cookies=cookies)
+        client = httpx.Client(base_url=self.address)
+        for name, value in cookies.items():
+            client.cookies.set(name, value, domain="127.0.0.1")  # as if this server had set it
+        return client
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Its exit code; it has nothing more to say."""
@@ -141,6 +144,11 @@ def flags(page: httpx.Response, session: str) -> list[str]:
     return re.findall(r"<li[^>]*>(.*?)</li>", found[1])
 
 
+def cookie_set(answer: httpx.Response, name: str) -> str:
+    (found,) = [line for line in answer.headers.get_list("set-cookie") if line.startswith(f"{name}=")]
+    return found
+
+
 def keys(page: httpx.Response) -> list[str]:
     """The fingerprints of the secret keys, the one in use first."""
     return re.findall(r"<code>([0-9a-f]{6})</code>", page.text)
@@ -186,40 +194,137 @@ def test_login_cart_history_flash_and_remember_me_survive_a_restart(data: Path) 
 
 def test_logout_ends_all_three_sessions_and_old_cookies_are_worthless(running: Demo, browser: httpx.Client) -> None:
     fill(browser)
-    old = {name: browser.cookies[name] for name in ("cart", "history")}
+    old = {name: browser.cookies[name] for name in ("session", "cart", "history")}
     page = post(browser, "/logout")
     assert flashes(page) == [("success", "You are logged out, and all three sessions are gone.")]
     assert "Logged in" not in page.text
-    assert set(browser.cookies) <= {"session"}
+    assert not browser.cookies
     with running.browser(**old) as thief:
         page = thief.get("/")
+    assert "Logged in" not in page.text
     assert cart(page) == EMPTY
     assert recent(page) == []
-    assert about(page, "cart")["Refused"].startswith("Unknown:")
-    assert about(page, "history")["Refused"].startswith("Unknown:")
+    for name in old:
+        assert about(page, name)["Refused"].startswith("Unknown:")
 
 
 def test_remember_me_can_be_chosen_and_changed(browser: httpx.Client) -> None:
     forgetful = browser.post("/login", data={"user": "Ada"})
-    assert "Max-Age" not in forgetful.headers["set-cookie"]
+    assert "Max-Age" not in cookie_set(forgetful, "session")
     assert "until the browser closes" in flags(browser.get("/"), "session")
     remembering = browser.post("/remember", data={"remember": "true"})
-    assert f"; Max-Age={MONTH};" in remembering.headers["set-cookie"]
-    later = browser.get("/")  # takes the flash message out, so the cookie is set once more
-    assert f"; Max-Age={MONTH};" in later.headers["set-cookie"]
+    assert f"; Max-Age={MONTH};" in cookie_set(remembering, "session")
+    later = browser.get("/")
     assert "persistent" in flags(later, "session")
     assert "remembered for 30 days" in later.text
     post(browser, "/remember", remember="false")
     assert "until the browser closes" in flags(browser.get("/"), "session")
     browser.post("/logout")
     remembering = browser.post("/login", data={"user": "Ada", "remember": "true"})
-    assert f"; Max-Age={MONTH};" in remembering.headers["set-cookie"]
+    assert f"; Max-Age={MONTH};" in cookie_set(remembering, "session")
 
 
 def test_nobody_is_remembered_who_is_not_logged_in(browser: httpx.Client) -> None:
     answer = browser.post("/remember", data={"remember": "true"})
     assert "Max-Age" not in answer.headers["set-cookie"]
     assert flashes(browser.get("/")) == [("error", "Log in first.")]
+
+
+FIREFOX = "Mozilla/5.0 (Android 14; Mobile; rv:131.0) Gecko/131.0 Firefox/131.0"
+SAFARI = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 "
+    "Mobile/15E148 Safari/604.1"
+)
+EDGE = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36 "
+    "Edg/130.0.0.0"
+)
+
+
+@contextlib.contextmanager
+def devices_of(running: Demo, user: str, *agents: str) -> Iterator[list[httpx.Client]]:
+    """A browser for each ``User-Agent``, all of one user."""
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(running.browser()) for _ in agents]
+        for one, agent in zip(opened, agents, strict=True):
+            one.headers["user-agent"] = agent
+            one.post("/login", data={"user": user})
+            one.get("/")
+        yield opened
+
+
+def rows(browser: httpx.Client) -> dict[str, str]:
+    """The handles of the page "where you are logged in", by device."""
+    page = browser.get("/devices")
+    return dict(
+        re.findall(r'<li>\n<div>\n<h3>([^<]+?) ?(?:<span.*?)?</h3>.*?action="/devices/(\w+)/end"', page.text, re.DOTALL)
+    )
+
+
+def owner(browser: httpx.Client) -> str | None:
+    found = re.search("Logged in as <strong>(.*?)</strong>", browser.get("/").text)
+    return found and found[1]
+
+
+def test_a_user_sees_where_she_is_logged_in_and_nobody_else_s_logins(running: Demo) -> None:
+    with devices_of(running, "Grace", FIREFOX, SAFARI, EDGE) as browsers, devices_of(running, "Alan", "curl") as alan:
+        for browser in browsers:
+            assert rows(browser).keys() == {"Firefox on Android", "Safari on iPhone", "Edge on Windows"}
+        first = browsers[1].get("/devices").text.split("<li>\n<div>")[1]
+        assert re.search("<h3>Safari on iPhone <span.*?>this browser</span></h3>", first)
+        told = dict(re.findall(r"<dt>(.*?)</dt> <dd>(.*?)</dd>", first))
+        assert told.keys() == {"Created", "Last renewal", "Expires"}
+        assert told["Created"] == told["Last renewal"] < told["Expires"]
+        assert rows(alan[0]).keys() == {"Unknown browser"}
+
+
+def test_one_session_is_ended_and_the_others_go_on(running: Demo) -> None:
+    with devices_of(running, "Barbara", FIREFOX, SAFARI, EDGE) as (phone, tablet, desk):
+        handle = rows(desk)["Firefox on Android"]
+        page = post(desk, f"/devices/{handle}/end")
+        assert flashes(page) == [("success", "Logged out: Firefox on Android.")]
+        assert "your login was ended" in phone.get("/devices").text
+        assert [owner(each) for each in (phone, tablet, desk)] == [None, "Barbara", "Barbara"]
+        assert rows(desk).keys() == {"Safari on iPhone", "Edge on Windows"}
+        again = post(desk, f"/devices/{handle}/end")
+        assert flashes(again) == [("error", "You have no such session; it may have ended meanwhile.")]
+        phone.post("/login", data={"user": "Barbara"})
+        assert "your login was ended" not in phone.get("/").text
+
+
+def test_logging_out_everywhere_else_keeps_this_browser_logged_in(running: Demo) -> None:
+    with devices_of(running, "Edsger", FIREFOX, SAFARI, EDGE) as (phone, tablet, desk):
+        page = post(tablet, "/devices/end-others")
+        assert flashes(page) == [("success", "Logged out everywhere else: 2 sessions ended.")]
+        assert [owner(each) for each in (phone, tablet, desk)] == [None, "Edsger", None]
+        assert "<button disabled>Log out everywhere else" in page.text
+
+
+def test_nobody_ends_the_session_of_somebody_else(running: Demo, browser: httpx.Client) -> None:
+    with devices_of(running, "Donald", FIREFOX) as (victim,), devices_of(running, "Mallory", EDGE) as (mallory,):
+        (handle,) = rows(victim).values()
+        for stranger in (mallory, browser):
+            post(stranger, f"/devices/{handle}/end")
+            post(stranger, "/devices/end-others")
+        assert flashes(post(browser, "/devices/end-others")) == [("error", "Log in first.")]
+        assert owner(victim) == "Donald"
+
+
+def test_the_row_of_this_browser_logs_out_like_the_button(running: Demo) -> None:
+    with devices_of(running, "Niklaus", FIREFOX) as (phone,):
+        phone.post("/cart/apple", data={"change": "more"})
+        (handle,) = rows(phone).values()
+        page = post(phone, f"/devices/{handle}/end")
+        assert flashes(page)[-1] == ("success", "You are logged out, and all three sessions are gone.")
+        assert cart(page) == EMPTY
+
+
+def test_the_list_outlives_a_change_of_keys(running: Demo) -> None:
+    with devices_of(running, "Whitfield", FIREFOX, SAFARI) as (phone, tablet):
+        phone.post("/keys/rotate")
+        tablet.get("/")
+        phone.post("/keys/retire")
+        assert rows(phone).keys() == rows(tablet).keys() == {"Firefox on Android", "Safari on iPhone"}
 
 
 def test_the_cart_counts_and_forgets(browser: httpx.Client) -> None:
@@ -272,10 +377,11 @@ def test_the_page_tells_about_each_session(data: Path) -> None:
     with demo(data) as running, running.browser() as browser:
         fill(browser)
         page = browser.get("/")
-        cookie, files, redis = (about(page, name) for name in ("session", "cart", "history"))
+        login, cookie, files, redis = (about(page, name) for name in ("session", "notices", "cart", "history"))
         stored = [path.name for path in (data / "carts").glob("??/*") if path.is_file()]
         size = len("cart=" + browser.cookies["cart"])
     assert [one["Store"] for one in (cookie, files, redis)] == ["signed cookie", "files", "Redis (embedded Valkey)"]
+    assert login["Store"] == redis["Store"]
     assert cookie["Record"] == "in the cookie"
     assert stored == [files["Record"]]
     assert re.fullmatch("[0-9a-f]{32}", redis["Record"])
@@ -283,8 +389,8 @@ def test_the_page_tells_about_each_session(data: Path) -> None:
     assert re.fullmatch(r"\d+ bytes in the cookie", cookie["Size"])
     assert flags(page, "session") == ["logged in", "persistent", "signed", "HttpOnly", "SameSite=Lax"]
     assert flags(page, "cart") == ["persistent", "signed", "HttpOnly", "SameSite=Lax"]
-    for one in (cookie, files, redis):
-        assert one["Ends in"] == "30 days"
+    assert [one["Ends in"] for one in (login, cookie, files, redis)] == ["30 days", "24 hours", "30 days", "30 days"]
+    for one in (login, cookie, files, redis):
         assert re.fullmatch(r"\d seconds?", one["Age"])
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", one["Created"])
         assert one["Expires"] > one["Created"]
@@ -299,6 +405,14 @@ def test_the_page_looks_as_the_visitor_wants_it_and_the_cookie_does_not_tell(bro
     assert '<html lang="en" data-theme="dark">' in page.text
     assert flags(page, "settings") == ["persistent", "encrypted", "HttpOnly", "SameSite=Lax"]
     assert browser.post("/settings", data={"theme": "pink"}).status_code == 422
+
+
+def test_a_change_of_looks_leads_back_to_the_page_it_was_made_on(browser: httpx.Client) -> None:
+    for page in ("/", "/devices"):
+        (action,) = re.findall('action="(/settings.*?)"', browser.get(page).text)
+        assert browser.post(action, data={"theme": "dark"}).headers["location"] == page
+    for elsewhere in ("//evil.example", "https://evil.example/", "/logout"):
+        assert browser.post("/settings", params={"page": elsewhere}, data={"theme": "dark"}).status_code == 422
 
 
 def test_keys_rotate_under_running_sessions_and_over_a_restart(data: Path) -> None:
@@ -397,7 +511,9 @@ def test_a_forged_cookie_is_named_and_harmless(running: Demo) -> None:
 )
 def test_forms_from_other_sites_are_refused(browser: httpx.Client, headers: dict[str, str]) -> None:
     lab = ("/lab/asgi-sessions/login", "/lab/last-writer-wins/login")
-    for path in ("/login", "/remember", "/logout", "/cart/apple", "/settings", "/keys/rotate", "/keys/retire", *lab):
+    devices = (f"/devices/{'0' * 32}/end", "/devices/end-others")
+    account = ("/login", "/remember", "/logout", "/settings")
+    for path in (*account, *devices, "/cart/apple", "/keys/rotate", "/keys/retire", *lab):
         form = {"user": "Eve", "remember": "true", "change": "more", "theme": "dark"}
         answer = browser.post(path, data=form, headers=headers)
         assert answer.status_code == 403

@@ -1,4 +1,4 @@
-"""A page that shows what the library does: five sessions of one visitor in four stores, and two races that they win."""
+"""A page that shows what the library does: six sessions of one visitor in four stores, and two races that they win."""
 
 from .server import serve
 

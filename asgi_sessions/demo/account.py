@@ -4,38 +4,44 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Header
 from fastapi.responses import RedirectResponse
 
-from ..fastapi import RegistryDep, SessionDep, use_session
+from ..fastapi import RegistryDep, SessionDep
 from ..session import Session
-from .overview import MONTH, back
+from .overview import MONTH
+from .pages import NoticesDep, SettingsDep, back, log_in_first
+from .user_agent import device
 
-__all__ = ["router"]
+__all__ = ["logout", "router"]
 
 router = APIRouter()
 
 
 @router.post("/login")
 async def login(
-    session: SessionDep, user: Annotated[str, Form(max_length=60)], remember: Annotated[bool, Form()] = False
+    session: SessionDep,
+    notices: NoticesDep,
+    user: Annotated[str, Form(max_length=60)],
+    remember: Annotated[bool, Form()] = False,
+    user_agent: Annotated[str, Header()] = "",
 ) -> RedirectResponse:
     if not user.strip():
-        session.flash("Please tell a name.", "error")
+        notices.flash("Please tell a name.", "error")
         return back("you")
     session.owner = user.strip()  # a new owner gives the session a new cookie
+    session.label = {"device": device(user_agent)}
     keep(session, remember)
-    session.flash(f"Welcome, {user.strip()}!", "success")
+    notices.flash(f"Welcome, {user.strip()}!", "success")
     return back("you")
 
 
 @router.post("/remember")
-async def remember_me(session: SessionDep, remember: Annotated[bool, Form()]) -> RedirectResponse:
+async def remember_me(session: SessionDep, notices: NoticesDep, remember: Annotated[bool, Form()]) -> RedirectResponse:
     if session.owner is None:
-        session.flash("Log in first.", "error")
-        return back("you")
+        return log_in_first(notices)
     keep(session, remember)
-    session.flash("You will be remembered." if remember else "You will be forgotten when the browser closes.")
+    notices.flash("You will be remembered." if remember else "You will be forgotten when the browser closes.")
     return back("you")
 
 
@@ -47,17 +53,19 @@ def keep(session: Session, remember: bool) -> None:
 
 
 @router.post("/logout")
-async def logout(session: SessionDep, sessions: RegistryDep) -> RedirectResponse:
+async def logout(notices: NoticesDep, sessions: RegistryDep) -> RedirectResponse:
     for name in ("session", "cart", "history"):
         (await sessions.get(name)).invalidate()
-    session.flash("You are logged out, and all three sessions are gone.", "success")  # in a new session
+    notices.invalidate()  # what was not told yet is not for whoever comes next
+    notices.flash("You are logged out, and all three sessions are gone.", "success")
     return back("you")
 
 
 @router.post("/settings")
-async def settings(
+async def change_settings(
     theme: Annotated[Literal["auto", "light", "dark"], Form()],
-    settings: Annotated[Session, use_session("settings")],
+    settings: SettingsDep,
+    page: Literal["/", "/devices"] = "/",  # a link may fill this in: it leads nowhere else
 ) -> RedirectResponse:
     settings["theme"] = theme
-    return back()
+    return RedirectResponse(page, 303)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import Request
-from fastapi.responses import RedirectResponse
 
 from ..session import Session
 from ..stores import RecordStore
 from .keys import Keys
 
-__all__ = ["MONTH", "Kept", "Overview", "back", "describe", "for_how_long"]
+__all__ = ["MONTH", "Kept", "Overview", "describe", "for_how_long", "when"]
 
 DAY = 24 * 3600  # seconds
 MONTH = 30 * DAY
@@ -125,8 +124,3 @@ def when(instant: float) -> str:
 
 def for_how_long(max_age: float | None) -> str:
     return "until the browser closes" if max_age is None else f"for {max_age / DAY:.0f} days"
-
-
-def back(place: str = "") -> RedirectResponse:
-    """Post, redirect, get: reloading the page repeats nothing."""
-    return RedirectResponse(f"/#{place}" if place else "/", 303)

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 from fastapi import APIRouter, Form, HTTPException
 from fastapi.responses import RedirectResponse
 
-from ..fastapi import RegistryDep, SessionDep, use_session
+from ..fastapi import RegistryDep, use_session
 from ..session import Session
-from .overview import back
+from .pages import NoticesDep, back
 
 __all__ = ["CartDep", "HistoryDep", "contents", "router"]
 
@@ -32,7 +32,7 @@ router = APIRouter()
 @router.post("/cart/{item}")
 async def change_cart(
     item: str,
-    session: SessionDep,
+    notices: NoticesDep,
     sessions: RegistryDep,
     change: Annotated[Literal["more", "less", "remove"], Form()],
 ) -> RedirectResponse:
@@ -41,7 +41,7 @@ async def change_cart(
     # Merging keeps what parallel requests do to different keys; to count, they have to take turns.
     async with sessions.exclusive("cart") as cart:
         count = count_cart(cart, item, change)
-    session.flash(f"{GOODS[item].label}: {count} in your cart.")
+    notices.flash(f"{GOODS[item].label}: {count} in your cart.")
     return back("cart")
 
 
@@ -58,11 +58,11 @@ def count_cart(cart: Session, item: str, change: str) -> int:
 
 
 @router.get("/pages/{page}")
-async def visit(page: str, session: SessionDep, history: HistoryDep) -> RedirectResponse:
+async def visit(page: str, notices: NoticesDep, history: HistoryDep) -> RedirectResponse:
     if page not in PAGES:
         raise HTTPException(404)
     history["pages"] = [page, *(other for other in history.get("pages", []) if other != page)][:RECENT]
-    session.flash(f"You looked at {PAGES[page]}.")
+    notices.flash(f"You looked at {PAGES[page]}.")
     return back("recent")
 
 

@@ -79,6 +79,14 @@ def test_a_flash_can_be_closed(visitor: "Visitor", demo: str) -> None:
     assert flashes(page) == []
 
 
+def test_a_flash_changes_the_page_once_more_so_that_screen_readers_tell_it(visitor: "Visitor", demo: str) -> None:
+    page = visitor(demo)
+    page.add_init_script(TOLD)
+    log_in(page)
+    page.wait_for_load_state("load")
+    assert page.evaluate("window.told") == ["Welcome, Ada!"]
+
+
 def test_all_twenty_parallel_requests_arrive_and_where_the_last_writer_wins_they_do_not(
     visitor: "Visitor", demo: str
 ) -> None:
@@ -164,7 +172,14 @@ def test_the_keyboard_reaches_the_content_first_and_shows_where_it_is(visitor: "
     assert page.get_by_label("Your name").evaluate("field => field === document.activeElement")
 
 
-# Text with a contrast to its background below 4.5:1 (WCAG 2.2, 1.4.3); what is disabled is exempt.
+# What is added to the flashes after the page is there, and therefore told by screen readers.
+TOLD = """addEventListener("DOMContentLoaded", () => {
+  const tell = changes => window.told = changes.flatMap(
+    change => [...change.addedNodes].map(flash => flash.firstChild.textContent));
+  new MutationObserver(tell).observe(document.querySelector(".flashes[role=status]"), { childList: true });
+})"""
+
+# Text with a contrast to its background below 4.5:1 (WCAG 2.2, 1.4.3); what is disabled shall be read, too.
 FAINT = """() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const rgb = color => {
@@ -185,7 +200,7 @@ FAINT = """() => {
   const faint = [];
   for (const element of document.body.querySelectorAll("*")) {
     const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !element.checkVisibility() || element.matches(":disabled")) continue;
+    if (!own || !element.checkVisibility()) continue;
     const pair = [light(getComputedStyle(element).color), light(behind(element))].sort((a, b) => b - a);
     const contrast = (pair[0] + 0.05) / (pair[1] + 0.05);
     if (contrast < 4.5) faint.push(`${contrast.toFixed(1)} ${element.className}: ${element.textContent}`);

@@ -124,3 +124,8 @@ for (const flash of document.querySelectorAll(".flash")) {
   close.addEventListener("click", () => flash.remove());
   flash.append(close);
 }
+
+// Screen readers tell what changes in a status, not what was there when the page came.
+addEventListener("load", () => {
+  for (const region of document.querySelectorAll(".flashes")) region.append(...region.children);
+});
