@@ -40,6 +40,7 @@ LAYERS = [
     "stores.locks",
     "stores.file_index",
     "stores.files",
+    "stores.workers",
     "stores.filesystem",
     "stores.coalescer",
     "stores.redis_scripts",

@@ -92,7 +92,7 @@ class OwnerFiles:
             self._make(folder)
             kept, former = _generations(folder)
             latest = max(former, deadline(until))
-            replace(folder / GENERATION, barred(kept, generation), latest, fsync=self._fsync)
+            replace(f"{folder}/{GENERATION}", barred(kept, generation), latest, fsync=self._fsync)
             return None
 
     # -- pruning ------------------------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ class RecordFiles:
 
     def __init__(self, path: Path, *, fsync: bool, max_bytes: int, clock: Callable[[], float]) -> None:
         self.path = path
+        self._folder = str(path)
         self._fsync = fsync
         self._max_bytes = max_bytes
         self._clock = clock
@@ -172,9 +173,9 @@ class RecordFiles:
 
     # -- files --------------------------------------------------------------------------------------------------------
 
-    def _file(self, handle: bytes) -> Path:
+    def _file(self, handle: bytes) -> str:
         name = handle.hex()
-        return self.path / name[:2] / name
+        return f"{self._folder}/{name[:2]}/{name}"  # a Path would take longer to make than the file to open
 
     def _sound(self, handle: bytes) -> Kept | None:
         """The record, under the lock; what is no record is put out of the way first."""
@@ -185,13 +186,13 @@ class RecordFiles:
             return None
         return kept
 
-    def _read(self, path: Path) -> Kept | Literal["corrupt"] | None:
+    def _read(self, path: str) -> Kept | Literal["corrupt"] | None:
         try:
             file = os.open(path, _READ)
         except FileNotFoundError:
             return None
         except OSError:
-            if path.is_symlink() or not path.is_file():
+            if Path(path).is_symlink() or not Path(path).is_file():
                 return CORRUPT
             raise
         try:
@@ -206,25 +207,25 @@ class RecordFiles:
             return CORRUPT
         return (stored, found.st_mtime_ns / 1e9) if found.st_mtime > self._clock() else None
 
-    def _write(self, path: Path, stored: Stored, expires_at: float) -> None:
+    def _write(self, path: str, stored: Stored, expires_at: float) -> None:
         if len(stored.data) > self._max_bytes:  # it would be put aside by the next who reads it
             raise OSError(errno.EFBIG, f"a record of {len(stored.data)} bytes; max_bytes is {self._max_bytes}")
         content = MAGIC + _checksum(stored) + stored.version + stored.data
         try:
             replace(path, content, deadline(expires_at), fsync=self._fsync)
         except FileNotFoundError:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._fsync:
                 sync(self.path)
             replace(path, content, deadline(expires_at), fsync=self._fsync)
 
-    def _unlink(self, path: Path) -> None:
-        path.unlink()
-        sync(path.parent)  # a logout is final, also after a power cut
+    def _unlink(self, path: str) -> None:
+        Path(path).unlink()
+        sync(Path(path).parent)  # a logout is final, also after a power cut
 
-    def _set_aside(self, path: Path) -> None:
+    def _set_aside(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            path.rename(path.with_name(f"{path.name}.{os.urandom(4).hex()}.corrupt"))
+            Path(path).rename(f"{path}.{os.urandom(4).hex()}.corrupt")
 
 
 def _checksum(stored: Stored) -> bytes:

@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import random
 from typing import Any
@@ -19,6 +18,7 @@ from .base import RecordStore, Stored
 from .file_index import DELISTED_AT_ONCE
 from .files import BUSY, CORRUPT, RecordFiles
 from .owners import portions
+from .workers import Workers
 
 __all__ = ["FilesystemStore"]
 
@@ -38,7 +38,8 @@ class FilesystemStore(RecordStore):
 
     Args:
         path: the directory; made if it is not there.
-        fsync: sync each commit to the disk. A deletion always syncs its directory.
+        fsync: sync each commit to the disk. Without it a power cut may take a session of the last half minute as a
+            whole. A deletion always syncs its directory.
         timeout: seconds that one operation may take in all, waiting for a lock included.
         threads: how many operations run at once.
         prune_interval: seconds between two rounds of removing expired records, while the application is up; None: one
@@ -70,7 +71,7 @@ class FilesystemStore(RecordStore):
         self._timeout = timeout
         self._threads = threads
         self._prune_interval = prune_interval
-        self._executor: ThreadPoolExecutor | None = None
+        self._workers: Workers | None = None
         self._process = 0  # whose threads they are
         self._pruning: asyncio.Task[None] | None = None
 
@@ -84,9 +85,9 @@ class FilesystemStore(RecordStore):
         if pruning is not None and not pruning.done():
             pruning.cancel()
             await asyncio.wait([pruning])
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            await asyncio.to_thread(executor.shutdown)
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            await asyncio.to_thread(workers.dismiss, self._timeout)
 
     async def read(self, handle: bytes) -> Stored | None:
         found = await self._hop(self._files.read, handle)
@@ -146,7 +147,7 @@ class FilesystemStore(RecordStore):
         Raises:
             StoreError: a directory can not be read or written.
         """
-        return sum([await self._hop(self._files.prune, folder) for folder in await self._hop(self._files.folders)])
+        return sum([await self._aside(self._files.prune, folder) for folder in await self._aside(self._files.folders)])
 
     async def _prune_regularly(self) -> None:
         while True:
@@ -192,18 +193,28 @@ class FilesystemStore(RecordStore):
             end: the deadline in the event loop's time; None: a hop of its own, with the whole timeout.
         """
         loop = _loop()
-        if self._executor is None or self._process != os.getpid():  # a fork leaves the threads behind
-            self._process = os.getpid()
-            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="sessions")
         try:
-            async with asyncio.timeout_at(loop.time() + self._timeout if end is None else end):
-                return await aiofiles.os.wrap(function)(*arguments, loop=loop, executor=self._executor)
-        except TimeoutError as exc:
-            raise StoreTimeout(f"the file system did not answer within {self._timeout} s") from exc
+            if self._workers is None or self._process != os.getpid():  # a fork leaves the threads behind
+                self._process = os.getpid()
+                self._workers = Workers(self._threads)
+            return await self._workers.run(loop.time() + self._timeout if end is None else end, function, *arguments)
         except OSError as exc:
-            full = exc.errno in _FULL
-            kind = StoreFull if full else StoreUnavailable
-            raise kind(f"sessions in {self._files.path}: {exc.strerror or type(exc).__name__}") from exc
+            raise self._typed(exc) from exc
+
+    async def _aside(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run in a thread of the event loop's: pruning leaves those of the store to requests."""
+        _loop()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await aiofiles.os.wrap(function)(*arguments)
+        except OSError as exc:
+            raise self._typed(exc) from exc
+
+    def _typed(self, exc: OSError) -> StoreUnavailable:
+        if isinstance(exc, TimeoutError):
+            return StoreTimeout(f"the file system did not answer within {self._timeout} s")
+        kind = StoreFull if exc.errno in _FULL else StoreUnavailable
+        return kind(f"sessions in {self._files.path}: {exc.strerror or type(exc).__name__}")
 
 
 def _loop() -> asyncio.AbstractEventLoop:

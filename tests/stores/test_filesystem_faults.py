@@ -102,9 +102,11 @@ async def test_waiting_for_a_lock_and_then_for_a_thread_has_one_deadline(store: 
 async def hold_a_thread(store: FilesystemStore, pipe: int, after: float) -> None:
     """Until the pipe is closed at its other end; a disk that hangs looks like this."""
     await asyncio.sleep(after)
-    assert store._executor is not None
-    store._executor.submit(os.read, pipe, 1)
-    store._executor.submit(os.close, pipe)
+    assert store._workers is not None
+    end = asyncio.get_running_loop().time() + 60
+    async with asyncio.TaskGroup() as group:
+        group.create_task(store._workers.run(end, os.read, pipe, 1))
+        group.create_task(store._workers.run(end, os.close, pipe))
 
 
 def test_under_trio_it_is_not_supported(path: Path) -> None:
