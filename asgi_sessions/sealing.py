@@ -2,6 +2,7 @@
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
+from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import sha256
 from hmac import compare_digest
@@ -19,6 +20,7 @@ __all__ = ["Encrypter", "OwnerNames", "RecordSealer", "Sealer", "Signer", "Unsea
 MAX_SEALED = 4096  # bytes; longer values are refused before any work
 CLOCK_SKEW = 60  # seconds that a token may come from the future, from a server whose clock is ahead
 SIGNATURE_SIZE = 32  # bytes of HMAC-SHA256
+MOST_KNOWN = 512  # authentic tokens that a sealer remembers: 4 MB of the longest, 100 kB of those of a store
 TIME_SIZE = 5  # bytes of a timestamp: until the year 36812
 
 
@@ -60,26 +62,51 @@ class Sealer(Protocol):
         """Exactly the bytes that ``seal`` makes of a token of ``size`` bytes; over 4096 it never opens."""
 
 
+class _Known:
+    """Authentic tokens by their sealed value: a browser sends the same cookie again and again.
+
+    Whoever presents one has the whole of it already, so looking it up tells nobody anything about others.
+    """
+
+    __slots__ = ("_tokens", "get")
+
+    def __init__(self) -> None:
+        self._tokens: OrderedDict[bytes, Unsealed] = OrderedDict()
+        self.get = self._tokens.get
+
+    def add(self, value: bytes, unsealed: Unsealed) -> Unsealed:
+        self._tokens[value] = unsealed
+        if len(self._tokens) > MOST_KNOWN:
+            self._tokens.popitem(last=False)
+        return unsealed
+
+
 class Signer:
     """base64url of ``time + token``, a dot, base64url of its HMAC-SHA256: the format of itsdangerous' ``Signer``."""
 
-    __slots__ = ("_macs",)
+    __slots__ = ("_known", "_macs")
 
     def __init__(self, keys: Sequence[bytes], purpose: bytes) -> None:
         self._macs = [_HMAC(key) for key in keys]
+        self._known = _Known()
 
     def seal(self, token: bytes, now: float) -> str:
         signed = _encode(_pack_time(now) + token)
-        return (signed + b"." + self._macs[0].signature(signed)).decode("ascii")
+        value = signed + b"." + self._macs[0].signature(signed)
+        self._known.add(value, Unsealed(token, int(now), False))
+        return value.decode("ascii")
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
         if len(value) > MAX_SEALED:
             raise Malformed("longer than any token")
+        known = self._known.get(value)
+        if known is not None:
+            return _in_time(known, now)
         signed, _, signature = value.rpartition(b".")
         for mac in self._macs:
             # The text is compared, not what it decodes to: a signature has one spelling.
             if compare_digest(mac.signature(signed), signature):
-                return _opened(_decode(signed), now, mac is not self._macs[0])
+                return self._known.add(value, _opened(_decode(signed), now, mac is not self._macs[0]))
         raise _not_signed(signed, signature)
 
     def sealed_size(self, size: int) -> int:
@@ -107,22 +134,27 @@ class _HMAC:
 class Encrypter:
     """base64url of ``nonce + XAES-256-GCM(time + token)``."""
 
-    __slots__ = ("_ciphers", "_purpose")
+    __slots__ = ("_ciphers", "_known", "_purpose")
 
     def __init__(self, keys: Sequence[bytes], purpose: bytes) -> None:
         self._ciphers = [XAES256GCM(key) for key in keys]
+        self._known = _Known()
         self._purpose = purpose
 
     def seal(self, token: bytes, now: float) -> str:
         nonce = urandom(NONCE_SIZE)
-        sealed = nonce + self._ciphers[0].encrypt(nonce, _pack_time(now) + token, self._purpose)
-        return _encode(sealed).decode("ascii")
+        value = _encode(nonce + self._ciphers[0].encrypt(nonce, _pack_time(now) + token, self._purpose))
+        self._known.add(value, Unsealed(token, int(now), False))
+        return value.decode("ascii")
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
         if len(value) > MAX_SEALED:
             raise Malformed("longer than any token")
+        known = self._known.get(value)
+        if known is not None:
+            return _in_time(known, now)
         opened, index = _decrypt(self._ciphers, _decode(value), self._purpose)
-        return _opened(opened, now, index > 0)
+        return self._known.add(value, _opened(opened, now, index > 0))
 
     def sealed_size(self, size: int) -> int:
         return _encoded_size(NONCE_SIZE + TIME_SIZE + size + OVERHEAD)
@@ -224,10 +256,13 @@ def _pack_time(now: float) -> bytes:
 def _opened(opened: bytes, now: float, stale: bool) -> Unsealed:
     if len(opened) < TIME_SIZE:
         raise Malformed("no timestamp")
-    sealed_at = int.from_bytes(opened[:TIME_SIZE], "big")
-    if sealed_at > now + CLOCK_SKEW:
+    return _in_time(Unsealed(opened[TIME_SIZE:], int.from_bytes(opened[:TIME_SIZE], "big"), stale), now)
+
+
+def _in_time(unsealed: Unsealed, now: float) -> Unsealed:
+    if unsealed.sealed_at > now + CLOCK_SKEW:
         raise Expired("the token comes from the future")
-    return Unsealed(opened[TIME_SIZE:], sealed_at, stale)
+    return unsealed
 
 
 def _decrypt(ciphers: Sequence[XAES256GCM], sealed: bytes, associated: bytes) -> tuple[bytes, int]:

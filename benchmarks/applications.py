@@ -36,15 +36,18 @@ class Scenario:
     Attributes:
         requests: the applications called, one after the other; the time is that of all of them.
         keeps_cookies: the visitor sends what the response before set; otherwise the same cookie each time.
+        by_strangers: each time it is another visitor, whom nobody has seen for a while.
     """
 
     requests: tuple[str, ...]
     keeps_cookies: bool = False
+    by_strangers: bool = False
 
 
 SCENARIOS: Mapping[str, Scenario] = {
     "untouched": Scenario(requests=("untouched",)),
     "read": Scenario(requests=("read",)),
+    "strangers": Scenario(requests=("read",), by_strangers=True),
     "write": Scenario(requests=("write",)),
     "nested": Scenario(requests=("nested",)),
     "flash": Scenario(requests=("flash", "show"), keeps_cookies=True),

@@ -42,11 +42,12 @@ def short(result: Result) -> str:
     times = {(row["contender"], row["scenario"]): row["median"] for row in chosen}
     load = {row["contender"]: row["median"] for row in result.get("load", ())}
     names = [name for name in dict.fromkeys(row["contender"] for row in chosen) if "no autoload" not in name]
-    rows: list[Row] = [["", *scenarios, "requests/s"]]
+    rows: list[Row] = [["", "untouched", "read", "by strangers", "write", "requests/s"]]
     for name in names:
-        figures = [times.get((name, scenario)) for scenario in scenarios]
-        if None not in figures:
-            rows.append([name, *map(_rounded, figures), _number(load.get(name))])
+        figures = {scenario: times.get((name, scenario)) for scenario in (*scenarios, "strangers")}
+        if None not in [figures[scenario] for scenario in scenarios]:
+            cells = [_rounded(figures[each]) for each in ("untouched", "read", "strangers", "write")]
+            rows.append([name, *cells, _number(load.get(name))])
     return _markdown_table(rows)
 
 

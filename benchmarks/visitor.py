@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import statistics
 import time
 from collections.abc import Sequence
@@ -77,6 +78,19 @@ class Visitor:
     @property
     def cookies(self) -> dict[bytes, bytes]:
         return dict(self._jar)
+
+
+class Strangers(Visitor):
+    """Another visitor with each request."""
+
+    __slots__ = ("_turns",)
+
+    def __init__(self, visitors: Sequence[Visitor]) -> None:
+        super().__init__()
+        self._turns = itertools.cycle(visitors)
+
+    async def call(self, application: Application) -> list[Any]:
+        return await next(self._turns).call(application)
 
 
 async def arrive(subject: Subject, size: str, number: int) -> list[Visitor]:

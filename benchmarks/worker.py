@@ -15,11 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .applications import SCENARIOS
 from .contenders import BY_NAME
 from .counting import audit, begin, cookie_bytes, memory, per_request
 from .machine import installed
 from .subject import Setting, Subject
-from .visitor import Visitor, arrive, sample, verify
+from .visitor import Strangers, Visitor, arrive, sample, verify
+
+STRANGERS = 2000  # more than anybody remembers
 
 
 class Bench:
@@ -38,9 +41,10 @@ class Bench:
 
     async def sample(self, contender: str, scenario: str, size: str, at_once: int, seconds: float) -> dict[str, float]:
         prepared = self._applications.setdefault(contender, {})
-        return await sample(
-            self.subject(contender), scenario, await self.visitors(contender, size, at_once), seconds, prepared
-        )
+        visitors = await self.visitors(contender, size, STRANGERS if SCENARIOS[scenario].by_strangers else at_once)
+        if SCENARIOS[scenario].by_strangers:
+            visitors = [Strangers(visitors)]
+        return await sample(self.subject(contender), scenario, visitors, seconds, prepared)
 
     async def begin(self, contender: str, scenario: str) -> None:
         audit(str(self._directory))

@@ -5,6 +5,7 @@ import itertools
 import json
 import pickle
 import time
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -21,7 +22,7 @@ from starlette.datastructures import Secret
 
 from asgi_sessions import BadSignature, CookieRefused, Expired, Malformed, generate_key
 from asgi_sessions.keyring import Keyring
-from asgi_sessions.sealing import MAX_SEALED, Sealer, Unsealed
+from asgi_sessions.sealing import MAX_SEALED, MOST_KNOWN, Sealer, Unsealed
 
 KEY = "j8Q2vN0xY7cT4mB1sL6fH9aW3pD5kR0e"
 OTHER = "Zx4Wq9Lr2Tn7Vb1Kd6Mg3Hs8Pf5Yc0Ja"
@@ -68,7 +69,9 @@ def test_any_token_comes_back(token: bytes, now: float) -> None:
     for make in MODES.values():
         sealer = make(Keyring(KEY), "session")
         value = sealed(sealer, token, now)
-        assert sealer.unseal(value, now) == Unsealed(token, int(now), False)
+        for opener in (sealer, make(Keyring(KEY), "session")):
+            for _ in range(2):
+                assert opener.unseal(value, now) == Unsealed(token, int(now), False)
         assert len(value) == sealer.sealed_size(len(token))
 
 
@@ -272,6 +275,25 @@ def test_a_token_may_come_from_a_clock_that_is_a_minute_ahead_and_no_more(sealer
     assert sealer.unseal(sealed(sealer, now=NOW + 60), NOW).sealed_at == NOW + 60
     with pytest.raises(Expired, match="future"):
         sealer.unseal(sealed(sealer, now=NOW + 61), NOW)
+
+
+def test_a_token_that_is_known_is_refused_as_others_are_when_the_clock_is_set_back(sealer: Sealer) -> None:
+    value = sealed(sealer)
+    assert sealer.unseal(value, NOW).token == TOKEN
+    with pytest.raises(Expired, match="future"):
+        sealer.unseal(value, NOW - 61)
+
+
+@pytest.mark.parametrize("size", [48, 2900])
+def test_the_tokens_that_a_sealer_remembers_are_bounded(mode: str, sealer: Sealer, size: int) -> None:
+    values = [sealed(sealer, number.to_bytes(size, "big")) for number in range(4 * MOST_KNOWN)]
+    opener = MODES[mode](Keyring(KEY), "session")
+    tracemalloc.start()
+    for value in values:
+        opener.unseal(value, NOW)
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used < 1.5 * MOST_KNOWN * (size + 300)
 
 
 # -- keys -----------------------------------------------------------------------------------------------------------

@@ -672,6 +672,23 @@ def test_the_last_of_duplicate_keys_wins() -> None:
     assert plain.split(b"\x82\xa1a\x01\xa1a\x02") == {"a": b"\x02"}
 
 
+def is_refused(data: bytes) -> bool:
+    try:
+        MessagePackSerializer().loads(data)
+    except Malformed:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "beside", [[[]] * 400, [{}] * 400, [[1]] * 400, [{1: 2}] * 400, [(1,)] * 400, [{"a": [[1]]}] * 60]
+)
+@pytest.mark.parametrize("levels", [62, 63, 64, 65, 300])
+def test_what_lies_beside_it_hides_no_depth(beside: list[Any], levels: int) -> None:
+    deep = msgspec.msgpack.encode([*beside, nest(levels, lambda inner: [inner])])
+    assert is_refused(deep) == (levels + 1 > 64)
+
+
 def test_many_containers_side_by_side_are_not_deep() -> None:
     value = {"cart": [{"id": number, "tags": ("a",)} for number in range(500)], "text": "привет" * 100}
     assert plain.loads(plain.dumps(value)) == value

@@ -84,19 +84,27 @@ _SEQUENCES: frozenset[type] = frozenset({list, tuple}) | _SETS
 _CONTAINERS: frozenset[type] = _SEQUENCES | {dict}
 
 
-def check_shape(value: object) -> None:
+def check_shape(value: object, containers: int | None = None) -> None:
     """Refuse what is nested too deeply for others to recurse into it, or holds more keys than a session needs.
+
+    Args:
+        containers: at most so many are in there with anything in them, and not too many keys: it ends once the rest
+            of them can not be too deep.
 
     Raises:
         TooMuch: says which limit was exceeded.
     """
     level: list[Any] = [value]
     keys = 0
-    for _ in range(MAX_DEPTH + 1):
+    for depth in range(1, MAX_DEPTH + 2):
         if _CONTAINERS.isdisjoint(map(type, level)):
             return
         dicts = [item for item in level if type(item) is dict]
         others = [item for item in level if type(item) in _SEQUENCES]
+        if containers is not None:
+            containers -= sum(map(bool, dicts)) + sum(map(bool, others))
+            if depth + containers <= MAX_DEPTH:
+                return
         keys += sum(map(len, dicts)) + sum(len(item) for item in others if type(item) in _SETS)
         if keys > MAX_KEYS:
             raise TooMuch(f"holds more than {MAX_KEYS} keys")

@@ -22,7 +22,7 @@ from .base import (
     too_large,
 )
 from .extensions import LEAVES, PLAIN, SCALARS, Code
-from .reader import NOT_EXTENSION, GuardedReader, Reader, may_collide, nests
+from .reader import NOT_EXTENSION, GuardedReader, Reader, containers, may_collide, nests
 from .registered import Kind, describe, hint
 from .walker import Attribute, Walker
 
@@ -184,15 +184,18 @@ class MessagePackSerializer(Serializer):
         if len(data) <= self._unchecked and not nests(data):
             return self._reader.load(data)
         value = self._careful(data).load(data)
-        check_shape(value)
+        check_shape(value, self._bound(data))
         return value
 
     def split(self, data: bytes) -> dict[Any, bytes]:
         if len(data) <= self._unchecked and not nests(data):
             return self._reader.split(data)
         parts = self._careful(data).split(data)
-        check_shape(parts)
+        check_shape(parts, self._bound(data))
         return parts
+
+    def _bound(self, data: bytes) -> int | None:
+        return containers(data) if len(data) <= self._unchecked else None
 
     def _careful(self, data: bytes) -> Reader:
         refuse_large(data, self.max_bytes)

@@ -11,7 +11,7 @@ from .base import MAX_DEPTH, TooMuch, check_shape
 from .extensions import READERS, Code, array
 from .registered import Kind
 
-__all__ = ["NOT_EXTENSION", "GuardedReader", "Reader", "may_collide", "nests"]
+__all__ = ["NOT_EXTENSION", "GuardedReader", "Reader", "containers", "may_collide", "nests"]
 
 MAX_COLLISIONS = 100  # different values of one hash
 
@@ -112,6 +112,11 @@ def may_collide(data: bytes) -> bool:
     return len(data.translate(None, NOT_EXTENSION)) > MAX_COLLISIONS
 
 
+def containers(data: bytes) -> int:
+    """How many containers with something in them, and extensions, there are at the most."""
+    return len(data.translate(None, _NOT_NESTING))
+
+
 def nests(data: bytes) -> bool:
     """Whether there could be so many containers or extensions that a limit is exceeded."""
-    return len(data.translate(None, _NOT_NESTING)) > MAX_DEPTH
+    return containers(data) > MAX_DEPTH
