@@ -152,6 +152,7 @@ class CookieOptions:
 
     def __post_init__(self) -> None:
         _check_path(self.path)
+        object.__setattr__(self, "path", str.__str__(self.path))
         _check_flag("http_only", self.http_only)
         _check_flag("partitioned", self.partitioned)
         if self.https_only is not None:

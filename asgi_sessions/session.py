@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from .attributes import category_of, label_of, owner_of
 from .cookies import CookieOptions
 from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError, SessionError, StoreError
 from .lazydict import PLACEHOLDER, LazyDict
@@ -25,9 +26,6 @@ __all__ = ["FlashMessage", "Policy", "Session"]
 logger = logging.getLogger("asgi_sessions")
 
 M = TypeVar("M")
-
-
-LONGEST_LABEL = 1024  # characters; a list of sessions shows a few words of each
 
 
 class FlashMessage(NamedTuple):
@@ -276,6 +274,7 @@ class Session(LazyDict):
 
         Raises:
             TypeError: set to anything but a str, an int or None.
+            ValueError: set to what can not be stored: an int of more than 64 bits, a lone surrogate.
             ResponseStarted: set to another principal after the response started.
         """
         self.mark_accessed()
@@ -285,8 +284,7 @@ class Session(LazyDict):
 
     @owner.setter
     def owner(self, owner: Owner | None) -> None:
-        if isinstance(owner, bool) or not isinstance(owner, str | int | None):
-            raise TypeError(f"session {self.name!r}: owner must be a str, an int or None, not {type(owner).__name__}")
+        owner = owner_of(owner, self.name)
         if owner == self.owner:
             return
         self.regenerate()
@@ -299,7 +297,7 @@ class Session(LazyDict):
 
         Raises:
             TypeError: assigned anything but a dict of str to str.
-            ValueError: on assignment, longer than 1024 characters all together.
+            ValueError: on assignment, longer than 1024 characters all together, or with a lone surrogate.
         """
         self.mark_accessed()
         if self._edits.label is not UNSET:
@@ -308,14 +306,10 @@ class Session(LazyDict):
 
     @label.setter
     def label(self, label: Mapping[str, str]) -> None:
-        words = [*label, *label.values()] if isinstance(label, Mapping) else [None]
-        if not all(isinstance(word, str) for word in words):
-            raise TypeError(f"session {self.name!r}: label must be a dict of str to str, such as {{'device': 'phone'}}")
-        if (size := sum(len(str(word)) for word in words)) > LONGEST_LABEL:
-            raise ValueError(f"session {self.name!r}: label has {size} characters; write at most {LONGEST_LABEL}")
+        label = label_of(label, self.name)
         self.mark_accessed()
         stored = self._loaded.record.label if self._loaded else {}
-        self._edit(label=UNSET if dict(label) == stored else dict(label))
+        self._edit(label=UNSET if label == stored else label)
 
     # -- flashes ----------------------------------------------------------------------------------------------------
 
@@ -324,7 +318,9 @@ class Session(LazyDict):
 
         Raises:
             SerializationError: the message can not be stored.
+            TypeError, ValueError: the category can not, as it is no str or has a lone surrogate.
         """
+        category = category_of(category, self.name)
         self.mark_accessed()
         try:
             encoded = self._policy.serializer.dumps(message)
@@ -333,8 +329,12 @@ class Session(LazyDict):
         self._edit(added=(*self._edits.added, Flash(urandom(8), category, encoded)))
 
     def flashes(self, category: str | None = None) -> list[FlashMessage]:
-        """The waiting messages, oldest first; they are gone afterwards. With ``category``, only those of it."""
-        taken = [flash for flash in self._waiting() if category is None or flash.category == category]
+        """The waiting messages, oldest first; they are gone afterwards. With ``category``, only those of it.
+
+        Raises:
+            TypeError: the category is no str.
+        """
+        taken = self._of(category)
         if taken:
             added = self._edits.added
             consumed = self._edits.consumed | {flash.id for flash in taken if flash not in added}
@@ -342,8 +342,14 @@ class Session(LazyDict):
         return self._decoded(taken)
 
     def peek_flashes(self, category: str | None = None) -> list[FlashMessage]:
-        """The waiting messages, which stay for another request."""
-        return self._decoded([flash for flash in self._waiting() if category is None or flash.category == category])
+        """The waiting messages, which stay for another request; ``category`` as for ``flashes()``."""
+        return self._decoded(self._of(category))
+
+    def _of(self, category: str | None) -> list[Flash]:
+        if category is None:
+            return self._waiting()
+        wanted = category_of(category, self.name)
+        return [flash for flash in self._waiting() if flash.category == wanted]
 
     def _waiting(self) -> list[Flash]:
         self.mark_accessed()

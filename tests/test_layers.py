@@ -27,6 +27,7 @@ LAYERS = [
     "keyring",
     "cookies",
     "record",
+    "attributes",
     "lazydict",
     "shapes",
     "models",
