@@ -100,7 +100,7 @@ class Line:
         try:
             await self._connect()
             self._flush_soon(asyncio.get_running_loop())
-            while True:
+            while not self.dead:  # a timeout inside redis-py may have swallowed that this task was cancelled
                 await self._read()
         except Exception as exc:  # whatever it was: those who wait are told, with this as the cause
             # On unix sockets redis-py wraps a timeout while logging in.

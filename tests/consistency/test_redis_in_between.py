@@ -61,7 +61,7 @@ async def test_a_server_that_goes_away_is_a_503_without_a_cookie(redis: Server, 
 async def test_a_server_that_comes_back_empty_has_logged_everybody_out(
     redis: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = RedisStore(redis.url, timeout=TIMEOUT)
+    store = RedisStore(redis.url)
     browser = visitor(store, redis.restart)
     await browser.get("/fill")
     response = await browser.get("/write")
@@ -72,7 +72,7 @@ async def test_a_server_that_comes_back_empty_has_logged_everybody_out(
 
 
 async def test_scripts_that_were_flushed_are_not_noticed(redis: Server) -> None:
-    store = RedisStore(redis.url, timeout=TIMEOUT)
+    store = RedisStore(redis.url)
     browser = visitor(store, redis.client.script_flush)
     await browser.get("/fill")
     assert (await browser.get("/write")).status == 200
@@ -81,7 +81,7 @@ async def test_scripts_that_were_flushed_are_not_noticed(redis: Server) -> None:
 
 
 async def test_a_reply_that_is_lost_with_its_connection_is_asked_for_again(between: Proxy) -> None:
-    store = RedisStore(between.url, timeout=TIMEOUT)
+    store = RedisStore(between.url)
     browser = visitor(store, between.cut)
     await browser.get("/fill")
     assert (await browser.get("/write")).status == 200
@@ -107,7 +107,7 @@ async def test_a_commit_of_unknown_outcome_is_not_answered_as_a_success(between:
 
 
 async def test_a_full_server_refuses_writes_and_logs_out(redis: Server) -> None:
-    store = RedisStore(redis.url, timeout=TIMEOUT)
+    store = RedisStore(redis.url)
     browser = visitor(store, lambda: redis.client.config_set("maxmemory", 1))
     await browser.get("/fill")
     response = await browser.get("/write")
@@ -122,7 +122,7 @@ async def test_a_user_without_evalsha_still_writes(redis: Server) -> None:
     redis.client.execute_command(
         "ACL", "SETUSER", "app", "on", ">pw", "~*", "+@read", "+@write", "+@connection", "+eval", "-evalsha"
     )
-    store = RedisStore(redis.url.replace("unix://", "unix://app:pw@"), timeout=TIMEOUT)
+    store = RedisStore(redis.url.replace("unix://", "unix://app:pw@"))
     browser = visitor(store, lambda: None)
     await browser.get("/fill")
     assert (await browser.get("/write")).status == 200
@@ -131,7 +131,7 @@ async def test_a_user_without_evalsha_still_writes(redis: Server) -> None:
 
 
 async def test_a_key_of_another_type_is_a_new_session_and_stays_as_it_is(redis: Server) -> None:
-    store = RedisStore(redis.url, timeout=TIMEOUT)
+    store = RedisStore(redis.url)
     browser = visitor(store, lambda: None)
     await browser.get("/fill")
     (key,) = redis.client.keys("session:*")

@@ -255,6 +255,17 @@ async def test_the_clients_socket_timeout_cuts_off_no_slow_reply_and_no_idle_con
     assert between.connections == 1
 
 
+async def test_a_connection_that_is_given_up_while_it_is_being_made_ends(between: Proxy) -> None:
+    async with Redis.from_url(between.url, protocol=2) as client:
+        for step in range(150):
+            line = Line(client.connection_pool.make_connection())
+            call = line.call([b"PING"], asyncio.get_running_loop().time() + step * 0.00005)
+            await asyncio.wait([call])
+            assert call.exception() is not None or call.result() == b"PONG"
+            async with asyncio.timeout(5):
+                await line.aclose()
+
+
 async def test_closing_a_line_tells_those_who_wait(redis_server: Server, line: Line) -> None:
     redis_server.suspend()
     call = asyncio.ensure_future(line.call([b"PING"], later()))

@@ -48,7 +48,7 @@ async def between(own_server: Server) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def behind_proxy(between: Proxy) -> AsyncIterator[RedisStore]:
-    opened = RedisStore(between.url, timeout=TIMEOUT)
+    opened = RedisStore(between.url)
     await opened.create(HANDLE, OLD, b"data", soon())
     yield opened
     await opened.close()
@@ -171,8 +171,11 @@ async def test_a_write_whose_reply_is_lost_takes_place_once_and_is_answered_as_o
 async def test_a_write_whose_reply_never_comes_is_a_timeout_and_may_be_repeated(
     between: Proxy, behind_proxy: RedisStore
 ) -> None:
+    impatient = RedisStore(between.url, timeout=TIMEOUT)
+    await impatient.read(HANDLE)
     between.lose_replies = True
-    await fails_in(TIMEOUT, TIMEOUT, StoreTimeout, behind_proxy.swap(HANDLE, OLD, NEW, b"more"))
+    await fails_in(TIMEOUT, TIMEOUT, StoreTimeout, impatient.swap(HANDLE, OLD, NEW, b"more"))
+    await impatient.close()
     between.lose_replies = False
     assert await behind_proxy.swap(HANDLE, OLD, NEW, b"more") == Stored(NEW, b"more")
     assert await behind_proxy.read(HANDLE) == Stored(NEW, b"more")
