@@ -221,7 +221,7 @@ async def test_a_write_that_is_cancelled_half_way_disturbs_nobody_else(
 
 
 async def test_what_was_given_up_half_way_is_not_delivered_later(redis_server: Server) -> None:
-    store = RedisStore(f"{redis_server.url}?client_name=half-way", timeout=0.2)
+    store = RedisStore(f"{redis_server.url}?client_name=half-way", timeout=0.6)
     await store.create(bytes(16), VERSION, b"data", soon())  # loads the script
     redis_server.suspend()
     with pytest.raises(StoreTimeout):

@@ -371,14 +371,14 @@ async def test_a_slot_that_moved_is_followed(nodes: list[Server], cluster_client
 
 
 async def test_a_stalled_node_delays_only_its_own_sessions(nodes: list[Server], cluster_client: RedisCluster) -> None:
-    store = RedisStore(cluster_client, timeout=0.3)
+    store = RedisStore(cluster_client, timeout=1)
     handles = [bytes([number]) * 16 for number in range(30)]
     await asyncio.gather(*[store.read(handle) for handle in handles])
     nodes[2].suspend()
     try:
         started = time.monotonic()
         results = await asyncio.gather(*[store.read(handle) for handle in handles], return_exceptions=True)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 2
     finally:
         nodes[2].resume()
     stalled = [cluster_client.get_node_from_key("session:" + handle.hex()).port == nodes[2].port for handle in handles]

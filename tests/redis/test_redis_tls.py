@@ -87,7 +87,7 @@ async def test_a_server_that_can_not_be_talked_to_safely_is_unavailable(
 
 
 async def test_what_was_given_up_half_way_is_not_delivered_later(secured: Secured) -> None:
-    store = RedisStore(f"{secured.url}&client_name=hung", timeout=0.2)
+    store = RedisStore(f"{secured.url}&client_name=hung", timeout=0.6)
     await store.create(bytes(16), VERSION, b"data", soon())
     secured.server.suspend()
     with pytest.raises(StoreTimeout):

@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[FilesystemStore]:
-    store = FilesystemStore(path, timeout=0.5, threads=1, max_bytes=MAX_BYTES)
+    store = FilesystemStore(path, timeout=1.0, threads=1, max_bytes=MAX_BYTES)
     await store.create(HANDLE, *KEPT, soon())
     yield store
     await store.close()
@@ -93,8 +93,8 @@ async def test_waiting_for_a_lock_and_then_for_a_thread_has_one_deadline(store: 
         with every_lock_held(path):
             started = time.monotonic()
             with pytest.raises(StoreTimeout):
-                await asyncio.gather(store.swap(HANDLE, OLD, NEW, b"new"), hold_a_thread(store, reading, after=0.3))
-            assert time.monotonic() - started < 0.75
+                await asyncio.gather(store.swap(HANDLE, OLD, NEW, b"new"), hold_a_thread(store, reading, after=0.6))
+            assert time.monotonic() - started < 1.5
     finally:
         os.close(writing)
 
