@@ -1,30 +1,14 @@
-"""How long work may take, and that it is done to its end."""
+"""Work that is done to its end, whoever is cancelled meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 
 import anyio
 
-__all__ = ["completed", "limited"]
-
-
-def limited(seconds: float) -> AbstractAsyncContextManager[object]:
-    """``asyncio.timeout()`` takes half the time of ``anyio.fail_after()``, which is for trio."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _limited_by_trio(seconds)
-    return asyncio.timeout(seconds)
-
-
-@contextlib.asynccontextmanager
-async def _limited_by_trio(seconds: float) -> AsyncIterator[None]:
-    with anyio.fail_after(seconds):
-        yield
+__all__ = ["completed"]
 
 
 async def completed(work: Callable[[], Awaitable[None]]) -> None:

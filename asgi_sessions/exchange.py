@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 import anyio
 from msgspec.structs import replace
 
-from .completion import completed, limited
+from .completion import completed
 from .config import Binding
 from .cookies import find, is_prefixed
 from .exceptions import (
@@ -29,6 +29,7 @@ from .exceptions import (
     Superseded,
     Unknown,
 )
+from .limits import limited
 from .owners import commit_in_step, concerns_owner, epoch_of
 from .plans import Plan, Scope, prepare, renewal
 from .readers import read_foreign
@@ -292,7 +293,7 @@ class Exchange:
         lost = _too_late(plan) if plan.lost else None
         try:
             if plan.binding.server_side:
-                async with limited(self.settings.commit_timeout):
+                with limited(self.settings.commit_timeout):
                     await blamed(self._store(plan), plan.binding.store, plan.binding.name)
         except TimeoutError as exc:
             late = StoreTimeout(f"no commit within {self.settings.commit_timeout} s")

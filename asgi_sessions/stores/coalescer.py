@@ -3,6 +3,9 @@
 Redis answers the commands of a connection in the order in which it got them, so one connection can carry the
 commands of many callers. What is submitted while other commands are under way is written as one piece at the next
 turn of the event loop; a lone command is written on the spot. Nobody waits for anybody else's reply.
+
+redis-py makes the connection: address, TLS, login, database. From then on the bytes are read here, as they come in:
+its ``read_response()`` needs a task, which costs more than the rest of a round trip.
 """
 
 import asyncio
@@ -10,14 +13,16 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextvars import Context
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from .resp import ProtocolError, Replies, pack
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_COMMANDS", "Line", "Lines"]
 
@@ -25,22 +30,10 @@ MAX_BATCH_COMMANDS = 512
 MAX_BATCH_BYTES = 256 * 1024  # a few socket buffers: more in one piece gains nothing and copies more
 
 Connect = Callable[[], AbstractConnection]
+Call = tuple["asyncio.Future[Any]", float, bytes]  # the reply, the deadline, the packed command
 
 
-class Call(NamedTuple):
-    packed: bytes
-    deadline: float
-    reply: "asyncio.Future[Any]"
-
-
-def pack(command: Sequence[bytes]) -> bytes:
-    # A third of the time of redis-py's pack_command, which has to deal with arguments that are not bytes yet.
-    pieces = [b"*%d\r\n" % len(command)]
-    pieces += [b"$%d\r\n%b\r\n" % (len(part), part) for part in command]
-    return b"".join(pieces)
-
-
-class Line:
+class Line(asyncio.Protocol):
     """One connection from its first byte to its last; it never reconnects, ``Lines`` opens another one.
 
     Whatever breaks the order of commands and replies (an error of the connection, a deadline that passed) closes the
@@ -48,17 +41,33 @@ class Line:
     reply is read and dropped, everybody else goes on.
     """
 
-    __slots__ = ("_connection", "_drainer", "_flushing", "_pending", "_sent", "_task", "_timer", "_writer", "dead")
+    __slots__ = (
+        "_connection",
+        "_ended",
+        "_flushing",
+        "_full",
+        "_loop",
+        "_pending",
+        "_replies",
+        "_sent",
+        "_task",
+        "_timer",
+        "_transport",
+        "dead",
+    )
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.dead = False
+        self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._pending: deque[Call] = deque()
         self._sent: deque[Call] = deque()
-        self._writer: asyncio.StreamWriter | None = None  # none as long as the connection is being made
+        self._transport: asyncio.WriteTransport | None = None  # none as long as the connection is being made
+        self._replies = Replies(connection._parser.parse_error)
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = False  # what is pending goes out at the next turn of the event loop
-        self._drainer: asyncio.Task[None] | None = None  # what is pending waits for room
+        self._full = False  # what is pending waits for room
+        self._ended = self._loop.create_future()
         # An empty context: a connection outlives the request that happened to need it first.
         self._task = asyncio.create_task(self._run(), name="RedisStore connection", context=Context())
 
@@ -69,23 +78,24 @@ class Line:
             deadline: by the event loop's clock.
 
         Raises:
-            redis.exceptions.ResponseError: the server's answer to this command is an error.
+            redis.exceptions.RedisError: the server's answer to this command is an error.
             redis.exceptions.TimeoutError: no reply by the deadline, or to an earlier command by its own.
             redis.exceptions.ConnectionError: the connection broke; whether the command took place is unknown.
         """
-        loop = asyncio.get_running_loop()
-        call = Call(pack(command), deadline, loop.create_future())
+        reply = self._loop.create_future()
+        call = (reply, deadline, pack(command))
         if self._timer is None or deadline < self._timer.when():
-            self._watch(loop, deadline)
+            self._watch(deadline)
         if self.dead:
             _fail(call, RedisConnectionError, "the connection is closed")
-        elif self._sent or self._pending or self._writer is None:
+        elif self._sent or self._pending or self._transport is None:
             self._pending.append(call)
-            self._flush_soon(loop)
+            if not self._flushing:
+                self._flush_soon()
         else:
             self._sent.append(call)
-            self._write(self._writer, call.packed)
-        return call.reply
+            self._write(self._transport, call[2])
+        return reply
 
     def close(self) -> None:
         """Break off; those who still wait get an error."""
@@ -96,114 +106,34 @@ class Line:
         self.close()
         await asyncio.wait([self._task])
 
+    # -- from connecting to closing -----------------------------------------------------------------------------------
+
     async def _run(self) -> None:
         try:
             await self._connect()
-            self._flush_soon(asyncio.get_running_loop())
-            while not self.dead:  # a timeout inside redis-py may have swallowed that this task was cancelled
-                await self._read()
+            await self._ended
         except Exception as exc:  # whatever it was: those who wait are told, with this as the cause
             # On unix sockets redis-py wraps a timeout while logging in.
             timed_out = isinstance(exc, RedisTimeoutError) or isinstance(exc.__cause__, RedisTimeoutError)
             self._die(RedisTimeoutError if timed_out else RedisConnectionError, str(exc), exc)
         finally:
             self.close()
-            if self._writer is not None:
+            if self._transport is not None:
                 # A close would go on writing what was given up, and on TLS wait for the answer of a hung server.
-                self._writer.transport.abort()
+                self._transport.abort()
             await self._connection.disconnect(nowait=True)
 
     async def _connect(self) -> None:
         connection = self._connection
         connection.retry = Retry(NoBackoff(), 0)
         await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has annotated most, not this
-        # From here on deadlines are ours: one timer for all calls under way instead of one per command, and no PING
-        # in between, whose reply would be taken for somebody's.
-        connection.socket_timeout = None
-        connection.health_check_interval = 0
-        writer: asyncio.StreamWriter = connection._writer  # type: ignore[assignment]  # it is connected
-        writer.transport.set_write_buffer_limits(high=MAX_BATCH_BYTES)
-        self._writer = writer
-
-    async def _read(self) -> None:
-        try:
-            reply = await self._connection.read_response()
-        except ResponseError as exc:
-            reply = exc
-        if not self._sent:
-            raise RedisConnectionError("the server sent a reply that nobody asked for")
-        waiter = self._sent.popleft().reply
-        if waiter.done():
-            return
-        if isinstance(reply, ResponseError):
-            waiter.set_exception(reply)
-        else:
-            waiter.set_result(reply)
-
-    def _flush_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._writer is not None and self._pending and not self._flushing and self._drainer is None:
-            self._flushing = True
-            loop.call_soon(self._flush, self._writer)
-
-    def _flush(self, writer: asyncio.StreamWriter) -> None:
-        self._flushing = False
-        while self._pending and not self.dead:
-            if writer.transport.get_write_buffer_size() > MAX_BATCH_BYTES:
-                self._drainer = asyncio.create_task(self._drain(writer), context=Context())
-                return
-            batch = self._next_batch()
-            self._sent.extend(batch)
-            self._write(writer, b"".join([call.packed for call in batch]))
-
-    def _write(self, writer: asyncio.StreamWriter, packed: bytes) -> None:
-        # Not by redis-py's send_packed_command: that calls writelines(). In Python 3.12 and early releases of 3.13 it
-        # never makes drain() wait (CVE-2024-12254), and on a transport that was lost this very turn it leaves the
-        # event loop watching a file descriptor that the next connection may get.
-        try:
-            writer.write(packed)
-        except Exception as exc:  # uvloop's transports raise once they are closed
-            self._die(RedisConnectionError, str(exc), exc)
-
-    async def _drain(self, writer: asyncio.StreamWriter) -> None:
-        try:
-            await writer.drain()
-        except Exception as exc:
-            self._die(RedisConnectionError, str(exc), exc)
-        self._drainer = None
-        self._flush_soon(asyncio.get_running_loop())
-
-    def _next_batch(self) -> list[Call]:
-        batch: list[Call] = []
-        size = 0
-        while self._pending and len(batch) < MAX_BATCH_COMMANDS and size < MAX_BATCH_BYTES:
-            call = self._pending.popleft()
-            if not call.reply.done():
-                batch.append(call)
-                size += len(call.packed)
-        return batch
-
-    def _watch(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = loop.call_at(deadline, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        first = min((call.deadline for call in chain(self._sent, self._pending)), default=None)
-        if first is None:
-            return
-        loop = asyncio.get_running_loop()
-        if first > loop.time():
-            self._watch(loop, first)
-        else:
-            self._give_up(loop.time())
-
-    def _give_up(self, now: float) -> None:
-        # Calls that were not written yet and still have time go out again on the next connection.
-        in_time = [call for call in self._pending if call.deadline > now]
-        for call in in_time:
-            _fail(call, RedisConnectionError, "the connection was given up: the server did not answer others")
-        self._die(RedisTimeoutError, "no answer in time")
+        reader, writer = connection._reader, connection._writer
+        if reader is None or writer is None or reader.at_eof() or writer.transport.is_closing():
+            raise RedisConnectionError("the server closed the connection")
+        self._transport = writer.transport
+        self._transport.set_write_buffer_limits(high=MAX_BATCH_BYTES)
+        self._transport.set_protocol(self)
+        self._flush_soon()
 
     def _die(self, kind: type[RedisError], reason: str, cause: Exception | None = None) -> None:
         if self.dead:
@@ -216,16 +146,100 @@ class Line:
             _fail(call, kind, reason, cause)
         self._sent.clear()
         self._pending.clear()
-        for task in (self._task, self._drainer):
-            if task is not None and task is not asyncio.current_task():
-                task.cancel()
+        if not self._ended.done():
+            self._ended.set_result(None)
+        if self._transport is None and self._task is not asyncio.current_task():
+            self._task.cancel()  # a timeout inside redis-py may swallow it; then the connection ends once it is made
+
+    # -- what the transport calls -------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        sent = self._sent
+        try:
+            for reply in self._replies.feed(data):
+                if not sent:
+                    self._die(RedisConnectionError, "the server sent a reply that nobody asked for")
+                    return
+                waiter = sent.popleft()[0]
+                if waiter.done():
+                    continue
+                if isinstance(reply, Exception):
+                    waiter.set_exception(reply)
+                else:
+                    waiter.set_result(reply)
+        except ProtocolError as exc:
+            self._die(RedisConnectionError, str(exc), exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._die(RedisConnectionError, str(exc or "the server closed the connection"), exc)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._flush_soon()
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def _flush_soon(self) -> None:
+        if self._transport is not None and self._pending and not self._flushing and not self._full:
+            self._flushing = True
+            self._loop.call_soon(self._flush, self._transport)
+
+    def _flush(self, transport: asyncio.WriteTransport) -> None:
+        self._flushing = False
+        while self._pending and not self._full and not self.dead:
+            batch = self._next_batch()
+            self._sent.extend(batch)
+            self._write(transport, b"".join([packed for _, _, packed in batch]))
+
+    def _write(self, transport: asyncio.WriteTransport, packed: bytes) -> None:
+        try:
+            transport.write(packed)
+        except Exception as exc:  # uvloop's transports raise once they are closed
+            self._die(RedisConnectionError, str(exc), exc)
+
+    def _next_batch(self) -> list[Call]:
+        batch: list[Call] = []
+        size = 0
+        while self._pending and len(batch) < MAX_BATCH_COMMANDS and size < MAX_BATCH_BYTES:
+            call = self._pending.popleft()
+            reply, _, packed = call
+            if not reply.done():
+                batch.append(call)
+                size += len(packed)
+        return batch
+
+    # -- deadlines ----------------------------------------------------------------------------------------------------
+
+    def _watch(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        first = min((deadline for _, deadline, _ in chain(self._sent, self._pending)), default=None)
+        if first is None:
+            return
+        if first > now:
+            self._watch(first)
+            return
+        # Calls that were not written yet and still have time go out again on the next connection.
+        for call in self._pending:
+            if call[1] > now:
+                _fail(call, RedisConnectionError, "the connection was given up: the server did not answer others")
+        self._die(RedisTimeoutError, "no answer in time")
 
 
 def _fail(call: Call, kind: type[RedisError], reason: str, cause: Exception | None = None) -> None:
-    if not call.reply.done():
+    reply, _, _ = call
+    if not reply.done():
         error = kind(reason)  # one for each: a shared exception would collect the tracebacks of all callers
         error.__cause__ = cause
-        call.reply.set_exception(error)
+        reply.set_exception(error)
 
 
 class Lines:

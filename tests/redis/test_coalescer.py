@@ -13,8 +13,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from asgi_sessions.exceptions import StoreTimeout
 from asgi_sessions.stores.base import Stored
-from asgi_sessions.stores.coalescer import MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Line, pack
+from asgi_sessions.stores.coalescer import MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Line
 from asgi_sessions.stores.redis import RedisStore
+from asgi_sessions.stores.resp import pack
 from tests.servers import Proxy, Server, proxy
 
 VERSION = b"version1"
@@ -240,8 +241,8 @@ async def test_a_command_on_a_connection_lost_this_very_turn_leaves_the_next_con
     for _ in range(3):
         lost = Line(UnixDomainSocketConnection(path=str(redis_server.socket)))
         await lost.call([b"PING"], later())
-        assert lost._writer is not None
-        lost._writer.transport.abort()  # as it does by itself when it meets a reset; closed at the next turn
+        assert lost._transport is not None
+        lost._transport.abort()  # as it does by itself when it meets a reset; closed at the next turn
         with pytest.raises(RedisConnectionError):
             await lost.call([b"PING"], later())
         await lost.aclose()
