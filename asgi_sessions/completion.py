@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
-import anyio
-
-__all__ = ["completed"]
+__all__ = ["undisturbed"]
 
 
-async def completed(work: Callable[[], Awaitable[None]]) -> None:
-    """Do the work; if it is cancelled in the middle, do it again from the start, undisturbed, then be cancelled.
-
-    Every write of a store is safe to repeat, so this costs nothing as long as nobody cancels.
-    """
-    try:
-        await work()
-    except anyio.get_cancelled_exc_class():
-        with anyio.CancelScope(shield=True):
-            await _undisturbed(work)
-        raise
-
-
-async def _undisturbed(work: Callable[[], Awaitable[None]]) -> None:
+async def undisturbed(work: Awaitable[None]) -> None:
+    """Wait for the work to its end; inside a shield, as ``task.cancel()`` knows none."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:  # trio
-        await work()
+        await work
         return
-    task = asyncio.ensure_future(work())
+    task = asyncio.ensure_future(work)
     while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):  # task.cancel() knows no shield
+        with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([task])
     task.result()

@@ -21,8 +21,7 @@ __all__ = [
     "CookieOptions",
     "CookieWriter",
     "SameSite",
-    "add_cache_control",
-    "add_vary",
+    "add_headers",
     "check_cookie_name",
     "find",
     "is_prefixed",
@@ -300,14 +299,28 @@ def _tail(options: CookieOptions, secure: bool) -> str:
     return tail + ("; Partitioned" if options.partitioned else "")
 
 
-def add_vary(headers: Headers) -> None:
-    """Have caches keep one response per Cookie header (RFC 9110, 12.5.5). In place; names in any case."""
-    for name, _ in headers:
-        if name.lower() == b"vary":
-            break
+def add_headers(headers: Headers, cookies: Iterable[bytes]) -> None:
+    """Make a response one that used a session. In place; names in any case.
+
+    Args:
+        cookies: values of Set-Cookie.
+    """
+    names = {name.lower() for name, _ in headers}
+    if b"vary" in names:
+        _add_vary(headers)
     else:
         headers.append(_VARY)
+    if not cookies:
         return
+    headers.extend([(b"set-cookie", cookie) for cookie in cookies])
+    if b"cache-control" in names:
+        _add_cache_control(headers)
+    else:
+        headers.append(_CACHE_CONTROL)
+
+
+def _add_vary(headers: Headers) -> None:
+    """Have caches keep one response per Cookie header (RFC 9110, 12.5.5)."""
     found = _positions(headers, b"vary")
     named = {member.strip(_WSP).lower() for at in found for member in headers[at][1].split(b",")}
     if named.isdisjoint((b"*", b"cookie")):
@@ -315,18 +328,12 @@ def add_vary(headers: Headers) -> None:
         headers[found[0]] = name, (value.rstrip(b" \t,") + b", Cookie").removeprefix(b", ")
 
 
-def add_cache_control(headers: Headers) -> None:
-    """Have caches never hand out our Set-Cookie (RFC 9111, 5.2.2.4). In place; names in any case.
+def _add_cache_control(headers: Headers) -> None:
+    """Have caches never hand out our Set-Cookie (RFC 9111, 5.2.2.4).
 
     What the application wrote stays. Nothing is added where it is as strict: ``no-store``, or ``private`` or
     ``no-cache``, either for the whole response or for fields with Set-Cookie among them.
     """
-    for name, _ in headers:
-        if name.lower() == b"cache-control":
-            break
-    else:
-        headers.append(_CACHE_CONTROL)
-        return
     found = _positions(headers, b"cache-control")
     if any(_guards_cookies(member) for at in found for member in _MEMBER.findall(headers[at][1])):
         return

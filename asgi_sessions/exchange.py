@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import anyio
 from msgspec.structs import replace
 
-from .completion import completed
+from .completion import undisturbed
 from .config import Binding
 from .cookies import find, is_prefixed
 from .exceptions import (
@@ -35,7 +35,7 @@ from .plans import Plan, Scope, prepare, renewal
 from .readers import read_foreign
 from .sealing import Unsealed
 from .session import NOTHING, Loaded, Session
-from .stores.base import RecordStore, blamed
+from .stores.base import RecordStore, unavailable
 from .stores.cookie import CookieStore
 
 __all__ = ["Exchange", "Settings"]
@@ -44,6 +44,8 @@ logger = logging.getLogger("asgi_sessions")
 
 T = TypeVar("T")
 Headers = Sequence[tuple[bytes, bytes]]
+
+FORWARDED = b"x-forwarded-proto", b"https"  # of a request that a proxy got by https
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,13 +71,25 @@ class Exchange:
 
     Attributes:
         accessed: whether the application used any of the sessions.
+        ended: whether it ended one of them.
         started: whether the response headers are gone.
         lock: see ``saving``; None until it is needed.
         set_cookies: by cookie name, then by path and domain: the values of Set-Cookie that wait to be sent.
         stored: whether one of the sessions lives on the server.
     """
 
-    __slots__ = ("accessed", "headers", "lock", "now", "secure", "set_cookies", "settings", "started", "stored")
+    __slots__ = (
+        "accessed",
+        "ended",
+        "headers",
+        "lock",
+        "now",
+        "secure",
+        "set_cookies",
+        "settings",
+        "started",
+        "stored",
+    )
 
     def __init__(self, settings: Settings, headers: Headers, scheme: str) -> None:
         self.settings = settings
@@ -83,6 +97,7 @@ class Exchange:
         self.secure = scheme == "https" or scheme == "wss"
         self.now = settings.clock
         self.accessed = False
+        self.ended = False
         self.started = False
         self.stored = False
         self.lock: anyio.Lock | None = None
@@ -116,22 +131,26 @@ class Exchange:
         Raises:
             StoreError: the store could not be read.
         """
-        binding = cast(Binding, session._policy)
+        binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
         self.stored = True
         now = self.now()
         try:
             tokens = self.present(binding, now)
-            session._fill(await self._read(session, tokens, now) if tokens else None)
+            session._fill(await self._read(binding, tokens, now) if tokens else None)
         except CookieRefused as exc:
             if not (binding.readers and self._adopt(session, binding, now)):
                 _refuse(session, exc)
 
-    async def _read(self, session: Session, tokens: Sequence[Unsealed], now: float) -> Loaded:
-        binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
+    async def _read(self, binding: Binding, tokens: Sequence[Unsealed], now: float) -> Loaded:
         if not binding.server_side:
             return await self._read_cookie(binding, tokens, now)
         store: RecordStore = binding.store  # type: ignore[assignment]  # the other kind
-        return await blamed(store.load(tokens, binding.codec, binding.lifetime, now), store, binding.name)
+        try:
+            return await store.load(tokens, binding.codec, binding.lifetime, now)
+        except SessionError:
+            raise
+        except Exception as exc:
+            raise unavailable(exc, store, binding.name) from exc
 
     async def _read_cookie(self, binding: Binding, tokens: Sequence[Unsealed], now: float) -> Loaded:
         store: CookieStore = binding.store  # type: ignore[assignment]  # the other kind
@@ -156,6 +175,7 @@ class Exchange:
             session._failure = exc
 
     async def reload(self, session: Session) -> None:
+        binding = cast(Binding, session._policy)
         loaded = session._loaded
         if loaded is None and session._adopted and not session._edits.ended:
             await self.load_record(session)
@@ -165,7 +185,7 @@ class Exchange:
             return
         token = Unsealed(loaded.handle + loaded.secret, int(loaded.renewed_at), loaded.stale)
         try:
-            session._fill(await self._read(session, [token], self.now()))
+            session._fill(await self._read(binding, [token], self.now()))
         except CookieRefused as exc:
             session._fill(None, exc)
             self._supersede(session)
@@ -177,9 +197,11 @@ class Exchange:
             CookieRefused: there are cookies, but no authentic token; the error of the one that got furthest.
         """
         values = find(self.headers, binding.writer.name)
-        if len(values) > 1 and is_prefixed(binding.writer.name):
-            raise Duplicate(f"the browser sent {len(values)} different cookies of a prefixed name")
         unseal = binding.sealer.unseal
+        if len(values) == 1:
+            return [unseal(values[0], now)]
+        if values and is_prefixed(binding.writer.name):
+            raise Duplicate(f"the browser sent {len(values)} different cookies of a prefixed name")
         tokens: list[Unsealed] = []
         error: CookieRefused | None = None
         for value in values:
@@ -249,8 +271,15 @@ class Exchange:
             What went wrong, StoreError or SessionSuperseded; the rest is committed.
         """
         failed: list[tuple[Plan, SessionError]] = []
-        if plans:
-            await completed(lambda: self._execute_all(plans, failed))
+        if not plans:
+            return failed
+        try:
+            await self._execute_all(plans, failed)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                # Every write of a store is safe to repeat, so this costs nothing as long as nobody cancels.
+                await undisturbed(self._execute_all(plans, failed))
+            raise
         return failed
 
     async def save(self, session: Session) -> None:
@@ -276,25 +305,29 @@ class Exchange:
             name = plan.binding.cookie_name
             self.set_cookies[name] = self.set_cookies.get(name, {}) | plan.cookies
             plan.session._adopted = False
-            if not self.secure and not self.settings.warned:
-                self._check_secure(plan)
+            if not (self.secure or self.settings.warned) and FORWARDED in self.headers:
+                self._warn_about_secure(plan)
 
-    async def _execute_all(self, plans: Sequence[Plan], failed: list[tuple[Plan, SessionError]]) -> None:
+    def cookies(self) -> list[bytes]:
+        """Values of Set-Cookie to send now."""
+        return [cookie for scopes in self.set_cookies.values() for cookie in scopes.values()]
+
+    def _execute_all(self, plans: Sequence[Plan], failed: list[tuple[Plan, SessionError]]) -> Awaitable[None]:
         failed.clear()
-        open_plans = [plan for plan in plans if not plan.done]
-        if len(open_plans) == 1:
-            await self._execute(open_plans[0], failed)
-            return
+        return self._execute(plans[0], failed) if len(plans) == 1 else self._execute_several(plans, failed)
+
+    async def _execute_several(self, plans: Sequence[Plan], failed: list[tuple[Plan, SessionError]]) -> None:
         async with anyio.create_task_group() as group:
-            for plan in open_plans:
+            for plan in plans:
                 group.start_soon(self._execute, plan, failed)
 
     async def _execute(self, plan: Plan, failed: list[tuple[Plan, SessionError]]) -> None:
-        lost = _too_late(plan) if plan.lost else None
+        if plan.done:
+            return
         try:
             if plan.binding.server_side:
                 with limited(self.settings.commit_timeout):
-                    await blamed(self._store(plan), plan.binding.store, plan.binding.name)
+                    await self._store(plan)
         except TimeoutError as exc:
             late = StoreTimeout(f"no commit within {self.settings.commit_timeout} s")
             late.__cause__ = exc
@@ -302,8 +335,10 @@ class Exchange:
         except SessionError as exc:
             failed.append((plan, exc))
         else:
+            lost = _too_late(plan) if plan.lost else None
             self.finish(plan)
-            failed.extend([(plan, lost)] if lost else [])
+            if lost is not None:
+                failed.append((plan, lost))
 
     async def _store(self, plan: Plan) -> None:
         """
@@ -311,16 +346,22 @@ class Exchange:
             SessionSuperseded: a logout, a login or a ``clear()`` elsewhere was faster.
             StoreError: the store could not do it.
         """
-        if plan.binding.indexed and concerns_owner(plan):
-            done = await commit_in_step(plan, self._write, self.now)
-        else:
-            done = await self._write(plan)
+        try:
+            if plan.binding.indexed and concerns_owner(plan):
+                done = await commit_in_step(plan, self._write, self.now)
+            else:
+                done = await self._write(plan)
+        except SessionError:
+            raise
+        except Exception as exc:
+            raise unavailable(exc, plan.binding.store, plan.binding.name) from exc
         if not done:
             raise self._drop(plan)
 
     async def _write(self, plan: Plan) -> bool:
         """False: a logout, a login or a ``clear()`` elsewhere was faster."""
-        store, codec = cast(RecordStore, plan.binding.store), plan.binding.codec
+        store: RecordStore = plan.binding.store  # type: ignore[assignment]  # the other kind has nothing to write
+        codec = plan.binding.codec
         if plan.doomed is not None:
             if not await store.remove(plan.doomed, codec):
                 return False
@@ -334,7 +375,7 @@ class Exchange:
         if plan.created is not None:
             await self._create(store, plan, plan.after, plan.created)
             return True
-        before = cast(Loaded, plan.before)
+        before: Loaded = plan.before  # type: ignore[assignment]  # there is a record
         if plan.change is None:
             kept = await store.renew(before, codec, cast(float, plan.expires_at))
         else:
@@ -381,18 +422,15 @@ class Exchange:
         what = "the changes of this request are dropped" if plan.writes else "it is not renewed"
         return SessionSuperseded(f"session {plan.binding.name!r} ({handle}) ended or was regenerated meanwhile; {what}")
 
-    def _check_secure(self, plan: Plan) -> None:
-        for name, value in self.headers:
-            if name != b"x-forwarded-proto" or value.strip() != b"https":
-                continue
-            if b"; Secure" in [*plan.cookies.values()][-1]:
-                return
-            self.settings.warned = True
-            logger.warning(
-                "session %r: the cookie is sent without Secure, but a proxy says that the browser came by https; let "
-                "the server trust the proxy (uvicorn --proxy-headers --forwarded-allow-ips), or set https_only=True",
-                plan.binding.name,
-            )
+    def _warn_about_secure(self, plan: Plan) -> None:
+        if b"; Secure" in [*plan.cookies.values()][-1]:
+            return
+        self.settings.warned = True
+        logger.warning(
+            "session %r: the cookie is sent without Secure, but a proxy says that the browser came by https; let "
+            "the server trust the proxy (uvicorn --proxy-headers --forwarded-allow-ips), or set https_only=True",
+            plan.binding.name,
+        )
 
 
 def _refuse(session: Session, reason: CookieRefused) -> None:

@@ -123,7 +123,9 @@ class LazyDict(dict[Any, Any]):
         return dict.__repr__(self)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.mark_modified()
+        if not self.accessed:
+            self.mark_accessed()
+        self.modified = self._written = True
         if type(value) not in _IMMUTABLE or type(key) is not str:
             self._shared = True  # whoever wrote a list may still have it in hand
         dict.__setitem__(self, key, value)

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from .config import Configuration, Epochs, SessionConfig, defaults
-from .cookies import SameSite, add_cache_control, add_vary
+from .cookies import SameSite, add_headers
 from .exceptions import StoreError
 from .exchange import Exchange, Settings
 from .keyring import Keyring
@@ -153,10 +153,10 @@ class SessionMiddleware:
             if scope["type"] == "websocket":
                 receive = responder.receive
             await self.app(scope, receive, responder.send)
-            if exchange.accessed:
+            if exchange.accessed and responder.is_unfinished():
                 await responder.finish()
         except BaseException as exc:
-            if exchange.started and responder.is_disconnect(exc):
+            if exchange.started and responder.is_disconnect(exc) and responder.is_unfinished():
                 with anyio.CancelScope(shield=True):
                     await responder.finish()
             failure = responder.error or _store_failure(exc)
@@ -255,11 +255,16 @@ class Responder:
         await self._end_doomed()
         return await self._receive()
 
-    async def finish(self) -> None:
-        """The application returned: commit what it changed since the response started."""
+    def is_unfinished(self) -> bool:
+        """Whether something is left to do now that the application returned."""
         if self._exchange.started:
-            if not self._broken and self._sessions.is_different():
-                await self._sessions.finish()
+            return not self._broken and self._sessions.is_different()
+        return self.error is not None
+
+    async def finish(self) -> None:
+        """Commit what was changed since the response started."""
+        if self._exchange.started:
+            await self._sessions.finish()
         elif self.error is not None:
             raise self.error
 
@@ -312,16 +317,11 @@ class Responder:
         exchange.started = True
         headers = list(message.get("headers", ()))
         if exchange.accessed:
-            add_vary(headers)
-        if exchange.set_cookies:
-            for cookies in exchange.set_cookies.values():
-                for cookie in cookies.values():
-                    headers.append((b"set-cookie", cookie))  # noqa: PERF401 - one cookie as a rule
-            add_cache_control(headers)
+            add_headers(headers, exchange.cookies() if exchange.set_cookies else ())
         return {**message, "headers": headers}
 
     async def _pass(self, message: Message) -> None:
-        if self._sessions.doomed:
+        if self._exchange.ended:
             await self._end_doomed()
         try:
             await self._send(message)

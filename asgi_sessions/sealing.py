@@ -2,7 +2,6 @@
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import sha256
 from hmac import compare_digest
@@ -71,13 +70,13 @@ class _Known:
     __slots__ = ("_tokens", "get")
 
     def __init__(self) -> None:
-        self._tokens: OrderedDict[bytes, Unsealed] = OrderedDict()
+        self._tokens: dict[bytes, Unsealed] = {}
         self.get = self._tokens.get
 
     def add(self, value: bytes, unsealed: Unsealed) -> Unsealed:
+        if len(self._tokens) >= MOST_KNOWN:
+            self._tokens.clear()  # one atomic step: threads may share a sealer
         self._tokens[value] = unsealed
-        if len(self._tokens) > MOST_KNOWN:
-            self._tokens.popitem(last=False)
         return unsealed
 
 
@@ -100,8 +99,8 @@ class Signer:
         if len(value) > MAX_SEALED:
             raise Malformed("longer than any token")
         known = self._known.get(value)
-        if known is not None:
-            return _in_time(known, now)
+        if known is not None and known.sealed_at <= now:
+            return known
         signed, _, signature = value.rpartition(b".")
         for mac in self._macs:
             # The text is compared, not what it decodes to: a signature has one spelling.
@@ -151,8 +150,8 @@ class Encrypter:
         if len(value) > MAX_SEALED:
             raise Malformed("longer than any token")
         known = self._known.get(value)
-        if known is not None:
-            return _in_time(known, now)
+        if known is not None and known.sealed_at <= now:
+            return known
         opened, index = _decrypt(self._ciphers, _decode(value), self._purpose)
         return self._known.add(value, _opened(opened, now, index > 0))
 

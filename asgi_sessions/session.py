@@ -54,6 +54,7 @@ class Exchange(Protocol):
 
     started: bool
     accessed: bool
+    ended: bool
 
     def now(self) -> float: ...
     def load(self, session: Session) -> None: ...
@@ -397,7 +398,7 @@ class Session(LazyDict):
         self._fill(None, self.error)
         self._edit(doomed=doomed, ended=True)
         self._superseded = superseded
-        self.modified = True
+        self.modified = self._exchange.ended = True
 
     def remember(self, max_age: int) -> None:
         """Keep the session for ``max_age`` seconds, over restarts of the browser, until ``forget()``.

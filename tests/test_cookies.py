@@ -12,8 +12,7 @@ from asgi_sessions.cookies import (
     MAX_CANDIDATES,
     CookieOptions,
     CookieWriter,
-    add_cache_control,
-    add_vary,
+    add_headers,
     check_cookie_name,
     find,
     is_prefixed,
@@ -534,6 +533,29 @@ def test_a_writer_refuses_options_that_its_name_forbids():
 
 # -- the response's other headers
 
+COVERED = b"vary", b"Cookie"
+COOKIE = b"set-cookie", b"session=x"
+
+
+def with_cookie(headers):
+    """The headers of a response with a cookie, without that and Vary."""
+    joined = [*headers, COVERED]
+    add_headers(joined, [COOKIE[1]])
+    assert joined.count(COOKIE) == 1
+    return [header for header in joined if header not in (COVERED, COOKIE)]
+
+
+def test_without_a_cookie_nothing_but_vary_is_added():
+    headers = [(b"Cache-Control", b"public")]
+    add_headers(headers, [])
+    assert headers == [(b"Cache-Control", b"public"), COVERED]
+
+
+def test_each_cookie_is_a_header_of_its_own():
+    headers = []
+    add_headers(headers, [b"a=1", b"b=2"])
+    assert headers[1:3] == [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
+
 
 @pytest.mark.parametrize(
     ("before", "after"),
@@ -550,7 +572,7 @@ def test_a_writer_refuses_options_that_its_name_forbids():
     ],
 )
 def test_cookie_is_joined_into_vary(before, after):
-    add_vary(before)
+    add_headers(before, [])
     assert before == after
 
 
@@ -568,7 +590,7 @@ def test_cookie_is_joined_into_vary(before, after):
 )
 def test_a_vary_that_covers_cookie_stays_as_it_is(headers):
     before = list(headers)
-    add_vary(headers)
+    add_headers(headers, [])
     assert headers == before
 
 
@@ -588,8 +610,7 @@ def test_a_vary_that_covers_cookie_stays_as_it_is(headers):
     ],
 )
 def test_no_cache_is_joined_into_cache_control(before, after):
-    add_cache_control(before)
-    assert before == after
+    assert with_cookie(before) == after
 
 
 @pytest.mark.parametrize(
@@ -611,8 +632,7 @@ def test_no_cache_is_joined_into_cache_control(before, after):
 )
 def test_what_only_looks_strict_is_made_strict(value):
     headers = [(b"cache-control", value)]
-    add_cache_control(headers)
-    assert headers == [(b"cache-control", b'no-cache="Set-Cookie", ' + value)]
+    assert with_cookie(headers) == [(b"cache-control", b'no-cache="Set-Cookie", ' + value)]
 
 
 @pytest.mark.parametrize(
@@ -634,17 +654,13 @@ def test_what_only_looks_strict_is_made_strict(value):
 )
 def test_a_cache_control_that_is_as_strict_stays_as_it_is(value):
     headers = [(b"Cache-Control", b"max-age=1"), (b"cache-control", value)]
-    before = list(headers)
-    add_cache_control(headers)
-    assert headers == before
+    assert with_cookie(headers) == headers
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"vary", b"Cache-Control", b"x"]), st.binary(max_size=20)), max_size=4))
 @settings(max_examples=100, deadline=None)
 def test_joining_a_second_time_changes_nothing(headers):
-    add_vary(headers)
-    add_cache_control(headers)
+    add_headers(headers, [b"a=1"])
     once = list(headers)
-    add_vary(headers)
-    add_cache_control(headers)
-    assert headers == once
+    add_headers(headers, [b"a=1"])
+    assert headers == [*once, (b"set-cookie", b"a=1")]

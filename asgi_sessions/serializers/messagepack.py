@@ -174,10 +174,12 @@ class MessagePackSerializer(Serializer):
     def dumps_again(self, value: dict[Any, Any], before: bytes) -> bytes:
         # Without an extension before there is no value of a type that msgspec would write as another one.
         if not before.translate(None, NOT_EXTENSION):
-            with suppress(OverflowError, UnicodeEncodeError):
+            try:
                 data = _encode(value)  # a subclass of dict is written by what it holds, whatever its methods say
-                if len(data) <= self._unchecked:
-                    return data
+            except (OverflowError, UnicodeEncodeError):
+                data = b""
+            if 0 < len(data) <= self._unchecked:
+                return data
         return super().dumps_again(value, before)
 
     def loads(self, data: bytes) -> object:

@@ -2,10 +2,10 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from os import urandom
 from random import random
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 from msgspec.structs import replace
@@ -135,7 +135,9 @@ class RecordStore(Store, ABC):
 
     # -- what the registry uses: written once, on the five verbs -------------------------------------------------------
 
-    async def load(self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:
+    def load(
+        self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float
+    ) -> Coroutine[Any, Any, Loaded]:
         """The session that the tokens lead to. Several are read at once; two live ones are none (cookie tossing).
 
         Raises:
@@ -143,7 +145,12 @@ class RecordStore(Store, ABC):
             StoreError: the store could not be read.
         """
         if len(tokens) == 1:
-            return await self._open(tokens[0], codec, lifetime, now)
+            return self._open(tokens[0], codec, lifetime, now)
+        return self._open_one_of(tokens, codec, lifetime, now)
+
+    async def _open_one_of(
+        self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float
+    ) -> Loaded:
         newest = {token.token[:HANDLE_SIZE]: token for token in sorted(tokens, key=_sealed_at)}
         found: list[Loaded | CookieRefused] = []
         failed: list[Exception] = []
@@ -207,7 +214,10 @@ class RecordStore(Store, ABC):
             LeaseExpired: the lease ran out, or belongs to somebody else.
             StoreError: the store could not do it, or whether it did is unknown.
         """
-        async with self.queue(loaded.handle):
+        turn = self.queue(loaded.handle)
+        if not turn.take():
+            await turn.wait()
+        try:
             current = loaded
             for attempt in range(COMMIT_ATTEMPTS):
                 check_lease(current.record, holder, change.now)
@@ -225,6 +235,8 @@ class RecordStore(Store, ABC):
                     return None
                 current = rival
                 await _pause(attempt)
+        finally:
+            turn.leave()
         raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} commits in a row met a newer record")
 
     async def renew(self, loaded: Loaded, codec: RecordCodec, expires_at: float) -> Loaded | None:
@@ -299,8 +311,12 @@ async def blamed(work: Awaitable[T], store: Store, name: str) -> T:
     except SessionError:
         raise
     except Exception as exc:
-        kind = type(store).__name__
-        raise StoreUnavailable(f"session {name!r}: {kind} failed ({type(exc).__name__})") from exc
+        raise unavailable(exc, store, name) from exc
+
+
+def unavailable(exc: Exception, store: Store, name: str) -> StoreUnavailable:
+    """The error to raise ``from exc``, which a store raised for the session of that name."""
+    return StoreUnavailable(f"session {name!r}: {type(store).__name__} failed ({type(exc).__name__})")
 
 
 def only_one(found: Sequence[Loaded | CookieRefused]) -> Loaded:

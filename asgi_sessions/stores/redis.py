@@ -4,7 +4,8 @@ import asyncio
 import logging
 import struct
 import weakref
-from collections.abc import Collection, Mapping
+from binascii import hexlify
+from collections.abc import Collection, Coroutine, Mapping
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
@@ -151,16 +152,16 @@ class RedisStore(RecordStore):
 
     def _owner_key(self, owner: bytes) -> bytes:
         # Twice as long in hex as a handle, so that no record's key is one of these.
-        return self._owner_prefix + owner.hex().encode()
+        return self._owner_prefix + hexlify(owner)
 
     def _key(self, handle: bytes) -> bytes:
         # Hex costs 16 bytes per key; it can be typed into redis-cli, and never contains a cluster's {hash tag}.
-        return self._key_prefix + handle.hex().encode()
+        return self._key_prefix + hexlify(handle)
 
-    async def _run(self, script: Script, key: bytes, *args: bytes) -> Any:
+    def _run(self, script: Script, key: bytes, *args: bytes) -> Coroutine[Any, Any, Any]:
         if not self._by_digest:
-            return await self._ask(script.by_source(key, args), key)
-        return await self._ask(script.by_digest(key, args), key, script)
+            return self._ask(script.by_source(key, args), key)
+        return self._ask(script.by_digest(key, args), key, script)
 
     async def _ask(self, command: list[bytes], key: bytes, script: Script | None = None) -> Any:
         deadline = _now() + self._timeout

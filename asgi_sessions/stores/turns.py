@@ -12,44 +12,59 @@ from anyio.lowlevel import current_token
 __all__ = ["Turn"]
 
 # Who waits, first come first served, by what is taken now; in each event loop apart, whose events are no other's.
-_taken: dict[tuple[object, int, bytes], deque[anyio.Event]] = {}
+_taken: dict[tuple[object, int, bytes], deque[anyio.Event] | None] = {}
 
 
 class Turn:
-    """``async with Turn(owner, key):`` waits until nobody else of this event loop is inside for the same two."""
+    """``async with Turn(owner, key):`` waits until nobody else of this event loop is inside for the same two.
+
+    By hand, which costs a third where nobody waits: ``if not turn.take(): await turn.wait()``, at the end ``leave()``.
+    """
 
     __slots__ = ("_key",)
 
     def __init__(self, owner: object, key: bytes) -> None:
         self._key = (_loop(), id(owner), key)
 
-    async def __aenter__(self) -> None:
-        waiting = _taken.get(self._key)
+    def take(self) -> bool:
+        """Go inside if nobody is; False: ``wait()`` first."""
+        if self._key in _taken:
+            return False
+        _taken[self._key] = None
+        return True
+
+    async def wait(self) -> None:
+        """Go inside once all who came before have left."""
+        waiting = _taken[self._key]
         if waiting is None:
-            _taken[self._key] = deque()
-            return
+            waiting = _taken[self._key] = deque()
         turn = anyio.Event()
         waiting.append(turn)
         try:
             await turn.wait()
         except BaseException:
             if turn.is_set():  # cancelled just when it was its turn
-                self._leave()
+                self.leave()
             else:
                 waiting.remove(turn)
             raise
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Let the next one in."""
         waiting = _taken[self._key]
         if waiting:
             waiting.popleft().set()
         else:
             del _taken[self._key]
+
+    async def __aenter__(self) -> None:
+        if not self.take():
+            await self.wait()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
 
 
 def _loop() -> object:

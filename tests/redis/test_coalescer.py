@@ -15,7 +15,6 @@ from asgi_sessions.exceptions import StoreTimeout
 from asgi_sessions.stores.base import Stored
 from asgi_sessions.stores.coalescer import MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Line
 from asgi_sessions.stores.redis import RedisStore
-from asgi_sessions.stores.resp import pack
 from tests.servers import Proxy, Server, proxy
 
 VERSION = b"version1"
@@ -54,10 +53,6 @@ async def line(between: Proxy) -> AsyncIterator[Line]:
         assert await opened.call([b"PING"], later()) == b"PONG"
         yield opened
         await opened.aclose()
-
-
-def test_commands_are_packed_as_the_protocol_says() -> None:
-    assert pack([b"SET", b"", b"\r\n"]) == b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$2\r\n\r\n\r\n"
 
 
 async def test_a_lone_operation_is_one_round_trip(between: Proxy, store: RedisStore) -> None:

@@ -56,9 +56,9 @@ async def test_who_is_cancelled_holds_up_nobody(when: str) -> None:
         if when == "waiting":
             first.cancel()
             await anyio.wait_all_tasks_blocked()
-            turn._leave()
+            turn.leave()
         else:
-            turn._leave()
+            turn.leave()
             first.cancel()
     assert done[-1:] == ["second"]
     assert not _taken
