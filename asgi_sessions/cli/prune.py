@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     removed = 0
     try:
         for done, folder in enumerate(folders, start=1):
-            removed += files.prune(folder)
+            removed += sum(files.prune(folder))
             _show_progress(done, len(folders), removed)
     except OSError as exc:
         print(f"\n{exc.filename or options.path}: {exc.strerror}", file=sys.stderr)

@@ -11,6 +11,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -23,12 +24,13 @@ if sys.platform != "win32":  # where it can be imported, though not used
     _WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in an entry's place must not block
     _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-__all__ = ["DELISTED_AT_ONCE", "OWNERS", "OwnerFiles"]
+__all__ = ["DELISTED_AT_ONCE", "OWNERS", "PRUNED_AT_ONCE", "OwnerFiles"]
 
 OWNERS = "owners"
 GENERATION = "generation"
 LARGEST = 1024  # bytes of a generation file that are looked at; it has at most 32
 DELISTED_AT_ONCE = 1000  # entries that are removed under the lock before others get their turn
+PRUNED_AT_ONCE = 100  # files that one step of pruning looks at: 10 to 100 ms where all of them have to be removed
 ORPHANED_AFTER = 3600  # seconds until a temporary file was left behind by a process that died
 SECOND = 10**9  # nanoseconds
 
@@ -98,27 +100,36 @@ class OwnerFiles:
     # -- pruning ------------------------------------------------------------------------------------------------------
 
     def folders(self) -> list[str]:
-        """The folders of owners, at most 256: what one step of pruning works on."""
+        """The folders of owners, at most 256."""
         return [f"{OWNERS}/{entry.name}" for entry in _directories(self._path / OWNERS, FOLDER)]
 
-    def prune(self, folder: str) -> None:
-        """Remove entries and generations past their deadlines, and the directories of owners that have none left."""
+    def prune(self, folder: str) -> Iterator[int]:
+        """Remove entries and generations past their deadlines, and the directories of owners that have none left.
+
+        Yields:
+            0 after each step, of about ``PRUNED_AT_ONCE`` files.
+        """
+        looked_at = 0
         for entry in _directories(self._path / folder, OWNER):
             with contextlib.suppress(FileNotFoundError):
-                self._prune(Path(entry.path))
+                for files in self._prune(Path(entry.path)):
+                    looked_at += files
+                    if looked_at >= PRUNED_AT_ONCE:
+                        looked_at = 0
+                        yield 0
 
-    def _prune(self, folder: Path) -> None:
-        expired, left = [], 0
+    def _prune(self, folder: Path) -> Iterator[int]:
+        left = False
         with os.scandir(folder) as entries:
-            for entry in entries:
-                if self._is_expired(Path(entry.path)):
-                    expired.append(Path(entry.path))
-                else:
-                    left += 1
-        if left and not expired:
-            return
-        for start in range(0, len(expired) or 1, DELISTED_AT_ONCE):
-            self._remove(folder, expired[start : start + DELISTED_AT_ONCE])
+            while step := [Path(entry.path) for entry in islice(entries, PRUNED_AT_ONCE)]:
+                expired = [path for path in step if self._is_expired(path)]
+                left = left or len(expired) < len(step)
+                if expired:
+                    self._remove(folder, expired)
+                yield len(step)
+        if not left:
+            self._remove(folder, [])
+        yield 1
 
     def _remove(self, folder: Path, expired: list[Path]) -> None:
         with self._locks.locked(bytes.fromhex(folder.name)) as locked:

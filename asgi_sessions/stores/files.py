@@ -12,14 +12,15 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
 from .atomic import deadline, replace, sync
 from .base import Stored
-from .file_index import OWNERS, OwnerFiles
+from .file_index import OWNERS, PRUNED_AT_ONCE, OwnerFiles
 from .locks import BUSY, LOCKS, Locks
 
 if sys.platform != "win32":  # where it can be imported, though not used
@@ -131,20 +132,21 @@ class RecordFiles:
     # -- pruning ------------------------------------------------------------------------------------------------------
 
     def folders(self) -> list[str]:
-        """The folders of records and of owners, at most 256 of each: what one step of pruning works on."""
+        """The folders of records and of owners, at most 256 of each."""
         return self._folders() + self.owners.folders()
 
-    def prune(self, folder: str) -> int:
-        """Remove what is expired in a folder, and temporary files that nobody will finish; counts the records."""
+    def prune(self, folder: str) -> Iterator[int]:
+        """Remove what is expired in a folder, and temporary files that nobody will finish.
+
+        Yields:
+            After each step, of at most ``PRUNED_AT_ONCE`` files, how many records it removed.
+        """
         if folder.startswith(OWNERS):
-            self.owners.prune(folder)
-            return 0
-        removed = 0
+            yield from self.owners.prune(folder)
+            return
         with contextlib.suppress(FileNotFoundError), os.scandir(self.path / folder) as entries:
-            for entry in entries:
-                with contextlib.suppress(FileNotFoundError):
-                    removed += self._prune(entry)
-        return removed
+            while step := list(islice(entries, PRUNED_AT_ONCE)):
+                yield sum(map(self._prune, step))
 
     def _folders(self) -> list[str]:
         with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
@@ -154,6 +156,11 @@ class RecordFiles:
         return []
 
     def _prune(self, entry: "os.DirEntry[str]") -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return self._prune_file(entry)
+        return False
+
+    def _prune_file(self, entry: "os.DirEntry[str]") -> bool:
         found = entry.stat(follow_symlinks=False)
         path = Path(entry.path)
         if not stat.S_ISREG(found.st_mode):

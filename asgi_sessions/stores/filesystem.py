@@ -139,7 +139,7 @@ class FilesystemStore(RecordStore):
         await self._in_turn(self._files.owners.bar, owner, generation, until)
 
     async def prune(self) -> int:
-        """Remove the expired records, one folder of at most 256 at a time, and then what is expired of the owner index.
+        """Remove the expired records and what is expired of the owner index, in steps of about a hundred files.
 
         Returns:
             How many records were removed.
@@ -147,7 +147,12 @@ class FilesystemStore(RecordStore):
         Raises:
             StoreError: a directory can not be read or written.
         """
-        return sum([await self._aside(self._files.prune, folder) for folder in await self._aside(self._files.folders)])
+        removed = 0
+        for folder in await self._aside(self._files.folders):
+            steps = self._files.prune(folder)
+            while (step := await self._aside(next, steps, None)) is not None:
+                removed += step
+        return removed
 
     async def _prune_regularly(self) -> None:
         while True:

@@ -18,7 +18,7 @@ import anyio
 import pytest
 
 from asgi_sessions import FilesystemStore, Stored, StoreFull, StoreTimeout, StoreUnavailable
-from asgi_sessions.stores.files import LOCKS, ORPHANED_AFTER
+from asgi_sessions.stores.files import LOCKS, ORPHANED_AFTER, RecordFiles
 
 HANDLE = bytes(range(16))
 OLD, NEW = b"version1", b"version2"
@@ -462,6 +462,20 @@ async def test_pruning_removes_expired_records_and_old_temporary_files_only(stor
     assert not temporary.exists()
     assert await store.read(HANDLE) == KEPT
     await later.close()
+
+
+async def test_pruning_looks_at_few_files_in_one_step(path: Path) -> None:
+    files = RecordFiles(path, fsync=False, max_bytes=1000, clock=time.time)
+    files.make()
+    for number in range(250):
+        files.create(bytes([7]) + number.to_bytes(15, "big"), OLD, b"", time.time() - 1)
+        files.owners.enlist(bytes([7]) * 32, number.to_bytes(16, "big"), time.time() - 1)
+    assert files.folders() == ["07", "owners/07"]
+    assert list(files.prune("07")) == [100, 100, 50]
+    assert list(files.prune("07")) == []
+    assert list(files.prune("owners/07")) == [0, 0]
+    assert list(files.prune("owners/07")) == []
+    assert not list((path / "owners" / "07").iterdir())
 
 
 async def test_pruning_spares_a_record_that_was_prolonged_meanwhile(store: FilesystemStore, path: Path) -> None:
