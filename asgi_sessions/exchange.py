@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import cast
 
 import anyio
 from msgspec.structs import replace
@@ -24,7 +24,6 @@ from .exceptions import (
     SessionError,
     SessionNotLoaded,
     SessionSuperseded,
-    StoreError,
     StoreTimeout,
     Superseded,
     Unknown,
@@ -42,7 +41,6 @@ __all__ = ["Exchange", "Settings"]
 
 logger = logging.getLogger("asgi_sessions")
 
-T = TypeVar("T")
 Headers = Sequence[tuple[bytes, bytes]]
 
 FORWARDED = b"x-forwarded-proto", b"https"  # of a request that a proxy got by https
@@ -166,13 +164,6 @@ class Exchange:
         owner = session._edits.owner
         if binding.epochs is not None and session._owner_epoch is None and isinstance(owner, str | int):
             session._owner_epoch = await epoch_of(binding, owner)
-
-    async def autoload(self, session: Session) -> None:
-        """Load before the application runs; a store that failed is blamed when the session is used."""
-        try:
-            await self.load_record(session)
-        except StoreError as exc:
-            session._failure = exc
 
     async def reload(self, session: Session) -> None:
         binding = cast(Binding, session._policy)

@@ -30,30 +30,25 @@ def limited(seconds: float) -> AbstractContextManager[object]:
 class _Watch:
     """All limits of so many seconds in one event loop. They end in the order in which they began."""
 
-    __slots__ = ("_loop", "_seconds", "_timer", "_until")
+    __slots__ = ("loop", "seconds", "timer", "until")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._loop = loop
-        self._seconds = seconds
-        self._until: dict[_Limit, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self.loop = loop
+        self.seconds = seconds
+        self.until: dict[_Limit, float] = {}
+        self.timer: asyncio.TimerHandle | None = None  # it stays when a limit goes: it may serve the next ones
 
-    def add(self, limit: _Limit) -> None:
-        until = self._until[limit] = self._loop.time() + self._seconds
-        if self._timer is None:
-            self._timer = self._loop.call_at(until, self._expire)
-
-    def remove(self, limit: _Limit) -> None:
-        self._until.pop(limit, None)  # the timer stays: it ends by itself, or serves the next ones
+    def watch(self, until: float) -> None:
+        self.timer = self.loop.call_at(until, self._expire)
 
     def _expire(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        for limit, until in list(self._until.items()):
+        self.timer = None
+        now = self.loop.time()
+        for limit, until in list(self.until.items()):
             if until > now:
-                self._timer = self._loop.call_at(until, self._expire)
+                self.watch(until)
                 return
-            del self._until[limit]
+            del self.until[limit]
             limit.expire()
 
 
@@ -65,12 +60,15 @@ class _Limit:
         self._expired = False
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        watch = self._watch
+        task = asyncio.current_task(watch.loop)
         if task is None:
             raise RuntimeError("a time limit needs a task")
         self._task = task
         self._cancelling = task.cancelling()
-        self._watch.add(self)
+        until = watch.until[self] = watch.loop.time() + watch.seconds
+        if watch.timer is None:
+            watch.watch(until)
 
     def expire(self) -> None:
         self._expired = True
@@ -79,7 +77,7 @@ class _Limit:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watch.remove(self)
+        self._watch.until.pop(self, None)
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from exc
 

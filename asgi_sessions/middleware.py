@@ -149,7 +149,10 @@ class SessionMiddleware:
         scope["session"], scope["sessions"] = session, sessions
         try:
             if self._loads_early and (self._autoload is True or (self._autoload and self._autoload(scope))):
-                await exchange.autoload(session)
+                try:
+                    await exchange.load_record(session)
+                except StoreError as exc:
+                    session._failure = exc  # raised when the session is used
             if scope["type"] == "websocket":
                 receive = responder.receive
             await self.app(scope, receive, responder.send)
