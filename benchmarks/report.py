@@ -51,6 +51,20 @@ def short(result: Result) -> str:
     return _markdown_table(rows)
 
 
+def growing(result: Result) -> str:
+    """The README's other table: microseconds for an operation of a store by the number of sessions in it."""
+    rows: list[Row] = [["sessions stored", "files, read", "files, write", "Redis, read", "Redis, write"]]
+    found = {(row["store"], row["sessions"]): row for row in result["scale"]}
+    for number in dict.fromkeys(row["sessions"] for row in result["scale"]):
+        cells = [
+            _rounded(found[store, number][operation]["median"]) if (store, number) in found else ""
+            for store in ("files", "Redis")
+            for operation in ("read", "write")
+        ]
+        rows.append([f"{number:,}", *cells])
+    return _markdown_table(rows)
+
+
 def machine(result: Result) -> str:
     about = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())

@@ -82,6 +82,9 @@ async def test_a_new_password_ends_the_other_sessions_of_the_owner() -> None:
 def test_the_figures_are_those_of_the_kept_result() -> None:
     result = json.loads((ROOT / "benchmarks" / "result.json").read_text(encoding="utf-8"))
     assert report.short(result) in README
+    assert report.growing(result) in README
+    bare = next(row["median"] for row in result["load"] if row["contender"] == "bare application")
+    assert f"the bare application: {bare:,.0f})" in README
     assert f"Measured on {result['machine']['date']} with {result['machine']['python']}" in README
 
 

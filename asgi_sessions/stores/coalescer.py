@@ -161,14 +161,18 @@ class Line(asyncio.Protocol):
                     self._die(RedisConnectionError, "the server sent a reply that nobody asked for")
                     return
                 waiter = sent.popleft()[0]
-                if waiter.done():
-                    continue
                 if isinstance(reply, Exception):
-                    waiter.set_exception(reply)
-                else:
+                    self._refuse(waiter, reply)
+                elif not waiter.done():
                     waiter.set_result(reply)
         except ProtocolError as exc:
             self._die(RedisConnectionError, str(exc), exc)
+
+    def _refuse(self, waiter: "asyncio.Future[Any]", error: Exception) -> None:
+        if not waiter.done():
+            waiter.set_exception(error)
+        if isinstance(error, RedisConnectionError):  # logged out, loading its data...: that concerns all
+            self._die(RedisConnectionError, str(error), error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._die(RedisConnectionError, str(exc or "the server closed the connection"), exc)

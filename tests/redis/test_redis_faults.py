@@ -254,3 +254,14 @@ async def test_what_still_waits_when_the_store_is_closed_gets_an_error(own_serve
     with pytest.raises(StoreUnavailable, match="closed by this application"):
         await read
     own_server.resume()
+
+
+async def test_a_connection_that_was_logged_out_is_replaced() -> None:
+    with server("valkey", "--requirepass", "pass", tcp=True) as running:
+        store = RedisStore(f"redis://:pass@127.0.0.1:{running.port}/0")
+        await store.create(HANDLE, OLD, b"data", 5_000_000_000.0)
+        (line,) = store._lines._lines.values()
+        await line.call([b"RESET"], asyncio.get_running_loop().time() + 5)
+        assert await store.read(HANDLE) == Stored(OLD, b"data")
+        assert line.dead
+        await store.close()
