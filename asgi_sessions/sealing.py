@@ -19,7 +19,7 @@ __all__ = ["Encrypter", "OwnerNames", "RecordSealer", "Sealer", "Signer", "Unsea
 MAX_SEALED = 4096  # bytes; longer values are refused before any work
 CLOCK_SKEW = 60  # seconds that a token may come from the future, from a server whose clock is ahead
 SIGNATURE_SIZE = 32  # bytes of HMAC-SHA256
-MOST_KNOWN = 512  # authentic tokens that a sealer remembers: 4 MB of the longest, 100 kB of those of a store
+MOST_KNOWN = 512  # authentic tokens that a sealer remembers at once: 4 MB of the longest, 100 kB of those of a store
 TIME_SIZE = 5  # bytes of a timestamp: until the year 36812
 
 
