@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
+from functools import partial
 
 from msgspec import UNSET, UnsetType
 
@@ -11,11 +12,12 @@ from .cookies import CookieOptions, CookieWriter, SameSite
 from .exceptions import SessionNotConfigured
 from .keyring import Keyring
 from .lifetime import Lifetime
+from .opener import Opener
 from .readers import CookieReader
-from .record import Owner, RecordCodec
+from .record import Owner, RecordCodec, Token, token_of
 from .sealing import OwnerNames, Sealer
 from .serializers import MessagePackSerializer, Serializer
-from .session import Policy
+from .session import Loaded, Policy
 from .stores.base import RecordStore, Store
 from .stores.cookie import CookieStore
 from .stores.owners import OwnerIndex
@@ -75,6 +77,7 @@ class Binding(Policy):
 
     store: Store
     sealer: Sealer
+    opener: Opener[Loaded] | Opener[Token]  # of its cookies: of a cookie session's, or of one on the server
     codec: RecordCodec
     writer: CookieWriter
     readers: tuple[CookieReader, ...]
@@ -166,10 +169,19 @@ class Configuration:
             raise TypeError(f"session {config.name!r}: store={store!r} must be a store, such as MemoryStore()")
         if not isinstance(serializer, Serializer):
             raise TypeError(f"session {config.name!r}: serializer={serializer!r} must be one, such as JSONSerializer()")
-        server_side = isinstance(store, RecordStore)
+        server_side = not isinstance(store, CookieStore)
         _check_max_sessions(config, store)
         _check_epochs(config, server_side=server_side)
         keyring, encrypt = self.keyring, config.encrypt is True
+        sealer = keyring.encrypter(cookie_name) if encrypt and not server_side else keyring.signer(cookie_name)
+        codec = RecordCodec(
+            serializer,
+            keyring.record_encrypter(cookie_name) if encrypt and server_side else None,
+            readable=server_side,
+        )
+        opener: Opener[Loaded] | Opener[Token] = Opener(sealer, token_of)
+        if isinstance(store, CookieStore):
+            opener = Opener(sealer, partial(store.read, codec=codec, lifetime=lifetime))
         return Binding(
             name=config.name,
             cookie_name=cookie_name,
@@ -181,12 +193,9 @@ class Configuration:
             waits=server_side or config.epochs is not None,
             epochs=config.epochs or None,
             store=store,
-            sealer=keyring.encrypter(cookie_name) if encrypt and not server_side else keyring.signer(cookie_name),
-            codec=RecordCodec(
-                serializer,
-                keyring.record_encrypter(cookie_name) if encrypt and server_side else None,
-                readable=server_side,
-            ),
+            sealer=sealer,
+            opener=opener,
+            codec=codec,
             writer=writer,
             readers=_checked_readers(config),
             owner_names=keyring.owner_names(cookie_name),

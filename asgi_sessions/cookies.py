@@ -19,6 +19,7 @@ __all__ = [
     "MAX_CANDIDATES",
     "MAX_COOKIE",
     "CookieOptions",
+    "CookieScope",
     "CookieWriter",
     "SameSite",
     "add_headers",
@@ -29,6 +30,7 @@ __all__ = [
 
 SameSite = Literal["lax", "strict", "none"]
 Headers = list[tuple[bytes, bytes]]
+CookieScope = tuple[bytes, str, str | None]  # name, path and domain: what tells one cookie from another
 
 MAX_COOKIE = 4096  # bytes of name and value together; browsers drop what is longer (RFC 6265bis, 5.6)
 MAX_CANDIDATES = 4  # different values of one name that are worth the cryptography
@@ -76,7 +78,19 @@ def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     values: list[bytes] = []
     for key, header in headers:
         if key == b"cookie" and (at := header.find(name)) >= 0:
-            _collect(header, name, at, values)
+            start = at + len(name) + 1
+            end = header.find(b";", start)
+            if end < 0:
+                end = len(header)
+            whole = (at == 0 or header[at - 2 : at] == b"; ") and header[start - 1 : start] == b"="
+            if whole and header.find(name, end) < 0:  # as browsers write it, and named but once
+                value = header[start:end].strip(_WSP)
+                if values:
+                    _add(value, name, values)
+                else:
+                    values.append(value)
+            else:
+                _collect(header, name, at, values)
     return values
 
 
@@ -91,12 +105,16 @@ def _collect(header: bytes, name: bytes, at: int, values: list[bytes]) -> None:
             end = len(header)
         key, equals, value = header[start:end].partition(b"=")
         if equals and key.strip(_WSP) == name:
-            value = value.strip(_WSP)
-            if value not in values:
-                values.append(value)
-            if len(values) > MAX_CANDIDATES:
-                raise Duplicate(f"more than {MAX_CANDIDATES} different cookies are named {name.decode('latin-1')!r}")
+            _add(value, name, values)
         start, at = end + 1, header.find(name, end)
+
+
+def _add(value: bytes, name: bytes, values: list[bytes]) -> None:
+    value = value.strip(_WSP)
+    if value not in values:
+        values.append(value)
+    if len(values) > MAX_CANDIDATES:
+        raise Duplicate(f"more than {MAX_CANDIDATES} different cookies are named {name.decode('latin-1')!r}")
 
 
 def check_cookie_name(name: str) -> bytes:
@@ -243,7 +261,7 @@ class CookieWriter:
     Attributes:
         name: the cookie's name, as ``find`` takes it.
         options: the attributes.
-        scope: path and domain: cookies that differ in them are different cookies.
+        scope: name, path and domain: cookies that differ in one of them are different cookies.
 
     Raises:
         TypeError, ValueError: as ``CookieOptions.validate``.
@@ -255,14 +273,14 @@ class CookieWriter:
         options.validate(name)
         self.name = check_cookie_name(name)
         self.options = options
-        self.scope = options.path, options.domain
+        self.scope: CookieScope = self.name, options.path, options.domain
         must = is_prefixed(self.name) or options.same_site == "none" or options.partitioned
         self._https_only = True if must else options.https_only
-        self._prefix = f"{name}="
-        self._scope = f"; Path={options.path}" + (f"; Domain={options.domain}" if options.domain else "")
+        scope = f"; Path={options.path}" + (f"; Domain={options.domain}" if options.domain else "")
+        self._prefix, self._scope = self.name + b"=", scope.encode("ascii")
         self._tails = _tail(options, self.is_secure(False)), _tail(options, self.is_secure(True))
 
-    def set(self, value: str, *, max_age: int | None, secure: bool) -> bytes:
+    def set(self, value: bytes, *, max_age: int | None, secure: bool) -> bytes:
         """The header's value that sets the cookie.
 
         Args:
@@ -272,15 +290,15 @@ class CookieWriter:
             secure: whether the connection's scheme is https or wss.
         """
         if max_age is None:
-            return f"{self._prefix}{value}{self._scope}{self._tails[secure]}".encode("ascii")
+            return self._prefix + value + self._scope + self._tails[secure]
         if not 0 <= max_age <= MAX_AGE_LIMIT:
             max_age = 0 if max_age < 0 else MAX_AGE_LIMIT
-        return f"{self._prefix}{value}{self._scope}; Max-Age={max_age}{self._tails[secure]}".encode("ascii")
+        return b"%b%b%b; Max-Age=%d%b" % (self._prefix, value, self._scope, max_age, self._tails[secure])
 
     def expire(self, *, secure: bool) -> bytes:
         """The header's value that deletes the cookie; has the attributes without which browsers keep it."""
-        past = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
-        return f"{self._prefix}{self._scope}{past}{self._tails[secure]}".encode("ascii")
+        past = b"; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+        return self._prefix + self._scope + past + self._tails[secure]
 
     def is_secure(self, secure: bool) -> bool:
         """Whether the cookie gets Secure; ``secure``: whether the connection's scheme is https or wss."""
@@ -291,12 +309,13 @@ class CookieWriter:
         return len(self.name) + value_length
 
 
-def _tail(options: CookieOptions, secure: bool) -> str:
+def _tail(options: CookieOptions, secure: bool) -> bytes:
     tail = "; HttpOnly" if options.http_only else ""
     if options.same_site:
         tail += f"; SameSite={options.same_site.capitalize()}"
     tail += "; Secure" if secure else ""
-    return tail + ("; Partitioned" if options.partitioned else "")
+    tail += "; Partitioned" if options.partitioned else ""
+    return tail.encode("ascii")
 
 
 def add_headers(headers: Headers, cookies: Iterable[bytes]) -> None:
@@ -305,15 +324,21 @@ def add_headers(headers: Headers, cookies: Iterable[bytes]) -> None:
     Args:
         cookies: values of Set-Cookie.
     """
-    names = {name.lower() for name, _ in headers}
-    if b"vary" in names:
+    varies = guarded = False
+    for name, _ in headers:
+        if len(name) == 4:  # looking at the length first takes half the time
+            varies = varies or name.lower() == b"vary"
+        elif len(name) == 13:
+            guarded = guarded or name.lower() == b"cache-control"
+    if varies:
         _add_vary(headers)
     else:
         headers.append(_VARY)
     if not cookies:
         return
-    headers.extend([(b"set-cookie", cookie) for cookie in cookies])
-    if b"cache-control" in names:
+    for cookie in cookies:
+        headers.append((b"set-cookie", cookie))
+    if guarded:
         _add_cache_control(headers)
     else:
         headers.append(_CACHE_CONTROL)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import anyio
+import msgspec
 from msgspec.structs import replace
 
 from .completion import undisturbed
 from .config import Binding
-from .cookies import find, is_prefixed
+from .cookies import CookieScope, find, is_prefixed
 from .exceptions import (
     BadSignature,
     CookieRefused,
@@ -30,18 +31,19 @@ from .exceptions import (
 )
 from .limits import limited
 from .owners import commit_in_step, concerns_owner, epoch_of
-from .plans import Plan, Scope, prepare, renewal
+from .plans import Plan, prepare, renewal
 from .readers import read_foreign
+from .record import Token, check_end, digest
 from .sealing import Unsealed
 from .session import NOTHING, Loaded, Session
-from .stores.base import RecordStore, unavailable
+from .stores.base import RecordStore, blamed, unavailable
 from .stores.cookie import CookieStore
 
 __all__ = ["Exchange", "Settings"]
 
 logger = logging.getLogger("asgi_sessions")
 
-Headers = Sequence[tuple[bytes, bytes]]
+Headers = Iterable[tuple[bytes, bytes]]
 
 FORWARDED = b"x-forwarded-proto", b"https"  # of a request that a proxy got by https
 
@@ -61,45 +63,37 @@ class Settings:
     warned: bool = False
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One request and its response, or one websocket.
 
     It refers neither to the scope nor to the sessions: a reference cycle would leave each request to the garbage
-    collector.
+    collector. A struct is made in half the time of another object.
 
     Attributes:
+        headers: the request's.
+        secure: whether the connection's scheme is https or wss.
+        now: POSIX seconds.
         accessed: whether the application used any of the sessions.
         ended: whether it ended one of them.
         started: whether the response headers are gone.
-        lock: see ``saving``; None until it is needed.
-        set_cookies: by cookie name, then by path and domain: the values of Set-Cookie that wait to be sent.
         stored: whether one of the sessions lives on the server.
+        lock: see ``saving``; None until it is needed.
+        set_cookies: by name, path and domain: the values of Set-Cookie that wait to be sent.
     """
 
-    __slots__ = (
-        "accessed",
-        "ended",
-        "headers",
-        "lock",
-        "now",
-        "secure",
-        "set_cookies",
-        "settings",
-        "started",
-        "stored",
-    )
+    settings: Settings
+    headers: Headers
+    secure: bool
+    now: Callable[[], float]
+    accessed: bool = False
+    ended: bool = False
+    started: bool = False
+    stored: bool = False
+    lock: anyio.Lock | None = None
+    set_cookies: dict[CookieScope, bytes] = {}
 
-    def __init__(self, settings: Settings, headers: Headers, scheme: str) -> None:
-        self.settings = settings
-        self.headers = headers
-        self.secure = scheme == "https" or scheme == "wss"
-        self.now = settings.clock
-        self.accessed = False
-        self.ended = False
-        self.started = False
-        self.stored = False
-        self.lock: anyio.Lock | None = None
-        self.set_cookies: dict[str, dict[Scope, bytes]] = {}
+    def __repr__(self) -> str:
+        return f"<Exchange, {'started' if self.started else 'not started'}>"  # its headers are secrets
 
     # -- loading ----------------------------------------------------------------------------------------------------
 
@@ -115,13 +109,11 @@ class Exchange:
                 f"session {binding.name!r} is not loaded: await get_sessions(scope).get({binding.name!r}) first"
             )
         now = self.now()
-        store: CookieStore = binding.store  # type: ignore[assignment]  # the other kind
         try:
-            tokens = self.present(binding, now)
-            session._fill(store.load(tokens, binding.codec, binding.lifetime, now) if tokens else None)
+            loaded = self._read_cookie(binding, now)
+            session._fill(loaded, None if loaded is None else binding.codec.values_again(loaded.record))
         except CookieRefused as exc:
-            if not (binding.readers and self._adopt(session, binding, now)):
-                _refuse(session, exc)
+            self._refuse(session, exc, now)
 
     async def load_record(self, session: Session) -> None:
         """Read a session that lives on the server; without a cookie there is nothing to read.
@@ -130,33 +122,57 @@ class Exchange:
             StoreError: the store could not be read.
         """
         binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
+        if not binding.server_side:
+            await self._load_with_epoch(session, binding)
+            return
         self.stored = True
         now = self.now()
-        try:
-            tokens = self.present(binding, now)
-            session._fill(await self._read(binding, tokens, now) if tokens else None)
-        except CookieRefused as exc:
-            if not (binding.readers and self._adopt(session, binding, now)):
-                _refuse(session, exc)
-
-    async def _read(self, binding: Binding, tokens: Sequence[Unsealed], now: float) -> Loaded:
-        if not binding.server_side:
-            return await self._read_cookie(binding, tokens, now)
         store: RecordStore = binding.store  # type: ignore[assignment]  # the other kind
         try:
-            return await store.load(tokens, binding.codec, binding.lifetime, now)
+            cookies = find(self.headers, binding.writer.name)
+            if len(cookies) == 1:
+                token: Token = binding.opener.open(cookies[0], now)  # type: ignore[assignment]  # of the other kind
+                session._fill(*await store.load(token, binding.codec, binding.lifetime, now))
+            elif cookies:
+                tokens = _unseal(binding, cookies, now)
+                session._fill(*await store.load_one_of(tokens, binding.codec, binding.lifetime, now))
+            else:
+                session._fill(None)
+        except CookieRefused as exc:
+            self._refuse(session, exc, now)
         except SessionError:
             raise
         except Exception as exc:
             raise unavailable(exc, store, binding.name) from exc
 
-    async def _read_cookie(self, binding: Binding, tokens: Sequence[Unsealed], now: float) -> Loaded:
+    async def _load_with_epoch(self, session: Session, binding: Binding) -> None:
+        self.stored = True
+        now = self.now()
+        try:
+            loaded = self._read_cookie(binding, now)
+            owner = None if loaded is None else loaded.record.owner
+            if loaded is not None and owner is not None:
+                if loaded.record.owner_epoch != await epoch_of(binding, owner):
+                    raise Unknown("all sessions of its owner were ended: the owner's epoch is another one now")
+            session._fill(loaded, None if loaded is None else binding.codec.values_again(loaded.record))
+        except CookieRefused as exc:
+            self._refuse(session, exc, now)
+
+    def _read_cookie(self, binding: Binding, now: float) -> Loaded | None:
+        """A session that lives in its cookie, if there is one.
+
+        Raises:
+            CookieRefused: there are cookies, but no session in them.
+        """
+        cookies = find(self.headers, binding.writer.name)
+        if len(cookies) == 1:
+            loaded: Loaded = binding.opener.open(cookies[0], now)  # type: ignore[assignment]  # of the other kind
+            check_end(loaded.ends_at, now)
+            return loaded
+        if not cookies:
+            return None
         store: CookieStore = binding.store  # type: ignore[assignment]  # the other kind
-        loaded = store.load(tokens, binding.codec, binding.lifetime, now)
-        owner = loaded.record.owner
-        if owner is not None and loaded.record.owner_epoch != await epoch_of(binding, owner):
-            raise Unknown("all sessions of its owner were ended: the owner's epoch is another one now")
-        return loaded
+        return store.one_of(_unseal(binding, cookies, now), binding.codec, binding.lifetime, now)
 
     async def fetch_epoch(self, session: Session) -> None:
         """The epoch that a cookie session is sealed with from now on, if it got an owner."""
@@ -167,47 +183,40 @@ class Exchange:
 
     async def reload(self, session: Session) -> None:
         binding = cast(Binding, session._policy)
-        loaded = session._loaded
+        store = cast(RecordStore, binding.store)
+        loaded, now = session._loaded, self.now()
         if loaded is None and session._adopted and not session._edits.ended:
             await self.load_record(session)
             return
         if loaded is None:
             session._refill_ended()
             return
-        token = Unsealed(loaded.handle + loaded.secret, int(loaded.renewed_at), loaded.stale)
+        token = Token(loaded.handle, loaded.secret, digest(loaded.secret), loaded.renewed_at, loaded.stale)
         try:
-            session._fill(await self._read(binding, [token], self.now()))
+            found = await blamed(store.load(token, binding.codec, binding.lifetime, now), store, binding.name)
+            session._fill(*found)
         except CookieRefused as exc:
-            session._fill(None, exc)
+            session._fill(None, error=exc)
             self._supersede(session)
 
-    def present(self, binding: Binding, now: float) -> list[Unsealed]:
-        """The authentic tokens among the cookies of the session's name.
-
-        Raises:
-            CookieRefused: there are cookies, but no authentic token; the error of the one that got furthest.
-        """
-        values = find(self.headers, binding.writer.name)
-        unseal = binding.sealer.unseal
-        if len(values) == 1:
-            return [unseal(values[0], now)]
-        if values and is_prefixed(binding.writer.name):
-            raise Duplicate(f"the browser sent {len(values)} different cookies of a prefixed name")
-        tokens: list[Unsealed] = []
-        error: CookieRefused | None = None
-        for value in values:
-            try:
-                tokens.append(unseal(value, now))
-            except CookieRefused as exc:
-                error = exc if error is None or exc.stage > error.stage else error
-        if error is not None and not tokens:
-            raise error
-        return tokens
+    def _refuse(self, session: Session, reason: CookieRefused, now: float) -> None:
+        """Begin a new session instead; or take that of another library's cookie."""
+        binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
+        if binding.readers and self._adopt(session, binding, now):
+            return
+        session._fill(None, error=reason)
+        session._superseded = isinstance(reason, Superseded)
+        if isinstance(reason, Duplicate):
+            logger.warning(
+                "session %r: %s; a changed path or domain of the cookie is a likely cause",
+                session.name,
+                reason,
+            )
 
     def _adopt(self, session: Session, binding: Binding, now: float) -> bool:
         """Take the session of another library's cookie, if no cookie of the name is one of ours, however old."""
         try:
-            self.present(binding, now)
+            _unseal(binding, find(self.headers, binding.writer.name), now)
         except (Malformed, BadSignature):
             values = read_foreign(binding.readers, find(self.headers, binding.writer.name), now)
         except CookieRefused:
@@ -240,8 +249,8 @@ class Exchange:
         if session._superseded:
             self._give_up(session)
             return None
-        plan = prepare(session, self.now(), secure=self.secure)
-        return plan if plan is None or not self.started else _late(plan)
+        plan = prepare(session, self.now(), self.secure)
+        return _late(plan) if self.started and plan is not None else plan
 
     def prepare_response(self, session: Session) -> Plan | None:
         """``prepare`` for the last time before the response starts.
@@ -250,9 +259,10 @@ class Exchange:
         session is still there: a login or logout in between has sent a newer cookie.
         """
         plan = self.prepare(session)
-        waits = self.set_cookies and session._policy.cookie_name in self.set_cookies
-        if plan is None and waits and session._policy.server_side and session._loaded is not None:
-            plan = renewal(session, self.now(), secure=self.secure)
+        if self.set_cookies and plan is None and session._policy.server_side and session._loaded is not None:
+            name = session._policy.cookie_name.encode()
+            if any(scope[0] == name for scope in self.set_cookies):
+                return renewal(session, self.now(), self.secure)
         return plan
 
     async def commit(self, plans: Sequence[Plan]) -> list[tuple[Plan, SessionError]]:
@@ -293,15 +303,10 @@ class Exchange:
         plan.done = True
         plan.session._committed(plan.after, plan.values, plan.edits, plan.filling)
         if plan.cookies and not self.started:
-            name = plan.binding.cookie_name
-            self.set_cookies[name] = self.set_cookies.get(name, {}) | plan.cookies
+            self.set_cookies.update(plan.cookies)
             plan.session._adopted = False
-            if not (self.secure or self.settings.warned) and FORWARDED in self.headers:
+            if plan.before is None and not (self.secure or self.settings.warned) and FORWARDED in self.headers:
                 self._warn_about_secure(plan)
-
-    def cookies(self) -> list[bytes]:
-        """Values of Set-Cookie to send now."""
-        return [cookie for scopes in self.set_cookies.values() for cookie in scopes.values()]
 
     def _execute_all(self, plans: Sequence[Plan], failed: list[tuple[Plan, SessionError]]) -> Awaitable[None]:
         failed.clear()
@@ -391,14 +396,15 @@ class Exchange:
     def _supersede(self, session: Session) -> None:
         """Nothing of it is written any more, and no cookie of it sent."""
         session._superseded = True
-        self.set_cookies.pop(session._policy.cookie_name, None)
+        name = session._policy.cookie_name.encode()
+        self.set_cookies = {scope: cookie for scope, cookie in self.set_cookies.items() if scope[0] != name}
 
     def _give_up(self, session: Session) -> None:
         """Say once what a superseded session can not write."""
         values = session._encode()
         if not session._is_changed(values):
             return
-        session._settle(session._loaded, values)
+        session._committed(session._loaded, values, session._edits, session._filling)
         self._supersede(session)
         raise SessionSuperseded(
             f"session {session.name!r} ended or was regenerated meanwhile; the changes of this request are dropped"
@@ -424,15 +430,24 @@ class Exchange:
         )
 
 
-def _refuse(session: Session, reason: CookieRefused) -> None:
-    session._fill(None, reason)
-    session._superseded = isinstance(reason, Superseded)
-    if isinstance(reason, Duplicate):
-        logger.warning(
-            "session %r: %s; a changed path or domain of the cookie is a likely cause",
-            session.name,
-            reason,
-        )
+def _unseal(binding: Binding, cookies: Sequence[bytes], now: float) -> list[Unsealed]:
+    """The authentic tokens among the cookies of the session's name.
+
+    Raises:
+        CookieRefused: there is none; the error of the cookie that got furthest.
+    """
+    if len(cookies) > 1 and is_prefixed(binding.writer.name):
+        raise Duplicate(f"the browser sent {len(cookies)} different cookies of a prefixed name")
+    tokens: list[Unsealed] = []
+    error: CookieRefused | None = None
+    for cookie in cookies:
+        try:
+            tokens.append(binding.sealer.unseal(cookie, now))
+        except CookieRefused as exc:
+            error = exc if error is None or exc.stage > error.stage else error
+    if error is not None and not tokens:
+        raise error
+    return tokens
 
 
 def _late(plan: Plan) -> Plan | None:

@@ -119,7 +119,7 @@ def _restore(session: Session, known: Loaded | None) -> None:
         session._refill_ended()
         return
     values = cast(Binding, session._policy).codec.values(known.record)
-    session._fill(replace(known, values=values), session.error)
+    session._fill(known, values, session.error)
 
 
 def _release_only(exchange: Exchange, session: Session, loaded: Loaded) -> Plan:

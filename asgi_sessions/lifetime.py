@@ -68,7 +68,7 @@ class Lifetime:
         """This lifetime after ``remember(seconds)`` or ``forget()`` (0); None: no choice was made."""
         return self if remember is None else _chosen(self, remember)
 
-    def expires_at(self, *, renewed_at: float, started_at: float) -> float:
+    def expires_at(self, renewed_at: float, started_at: float) -> float:
         """The deadline of a session that started and was last renewed at these instants (POSIX seconds)."""
         end = (renewed_at if self.rolling else started_at) + self.duration
         if self.absolute_timeout is None:
@@ -79,7 +79,7 @@ class Lifetime:
         """Whether an accessed session is due for renewal."""
         return self.rolling and now - renewed_at >= self.interval
 
-    def cookie_max_age(self, *, expires_at: float, now: float) -> int | None:
+    def cookie_max_age(self, expires_at: float, now: float) -> int | None:
         """The cookie's ``Max-Age``; None for a browser-session cookie."""
         return None if self.max_age is None else max(0, int(expires_at - now))
 

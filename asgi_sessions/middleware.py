@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import anyio
+import msgspec
 from starlette.datastructures import Secret
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,6 +31,7 @@ __all__ = ["SessionMiddleware"]
 
 logger = logging.getLogger("asgi_sessions")
 
+_SECURE = frozenset({"https", "wss"})
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start", "websocket.close"})
 RETRY_AFTER = 5  # seconds; what a 503 asks the client to wait
 
@@ -140,11 +142,12 @@ class SessionMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._lifespan(scope, receive, send)
             return
-        exchange = Exchange(self._settings, scope["headers"], scope.get("scheme", ""))
-        session = Session(self._configuration.default, exchange)
+        settings, own = self._settings, self._configuration.default
+        exchange = Exchange(settings, scope["headers"], scope.get("scheme") in _SECURE, settings.clock)
+        session = Session(own, exchange)
         outer, outer_session = scope.get("sessions"), scope.get("session")
         around = outer if isinstance(outer, SessionRegistry) else None
-        sessions = SessionRegistry(self._configuration, exchange, session, around)
+        sessions = SessionRegistry(self._configuration, exchange, {own.name: session}, around)
         responder = Responder(exchange, sessions, receive, send)
         scope["session"], scope["sessions"] = session, sessions
         try:
@@ -201,23 +204,23 @@ class SessionMiddleware:
                 logger.exception("%s could not %s", type(store).__name__, verb)
 
 
-class Responder:
+class Responder(msgspec.Struct, eq=False):
     """Stands between the application and the server, for one connection.
 
     Attributes:
         error: why the commit before the response failed; from then on nothing but an error may be answered.
     """
 
-    __slots__ = ("_broken", "_disconnected", "_exchange", "_receive", "_send", "_sessions", "error")
+    _exchange: Exchange
+    _sessions: SessionRegistry
+    _receive: Receive
+    _send: Send
+    _disconnected: bool = False
+    _broken: bool = False  # the application answers an error of its own: nothing is committed
+    error: StoreError | None = None
 
-    def __init__(self, exchange: Exchange, sessions: SessionRegistry, receive: Receive, send: Send) -> None:
-        self._exchange = exchange
-        self._sessions = sessions
-        self._receive = receive
-        self._send = send
-        self._disconnected = False
-        self._broken = False  # the application answers an error of its own: nothing is committed
-        self.error: StoreError | None = None
+    def __repr__(self) -> str:
+        return f"<Responder of {self._exchange}>"
 
     def send(self, message: Message) -> Awaitable[None]:
         """Commit before the start of the response, pass everything else through."""
@@ -320,7 +323,7 @@ class Responder:
         exchange.started = True
         headers = list(message.get("headers", ()))
         if exchange.accessed:
-            add_headers(headers, exchange.cookies() if exchange.set_cookies else ())
+            add_headers(headers, exchange.set_cookies.values())
         return {**message, "headers": headers}
 
     async def _pass(self, message: Message) -> None:

@@ -9,21 +9,18 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from .config import Binding
-from .cookies import MAX_COOKIE, CookieOptions, CookieWriter
+from .cookies import MAX_COOKIE, CookieOptions, CookieScope, CookieWriter
 from .exceptions import CookieTooLarge
 from .lifetime import Lifetime
-from .record import HANDLE_SIZE, SECRET_SIZE, Change, Record, apply, digest
+from .record import HANDLE_SIZE, SECRET_SIZE, Change, Record, Token, apply, digest
 from .session import NOTHING, Edits, Loaded, Session, effective_options
 
 __all__ = ["Plan", "prepare", "renewal"]
 
-Scope = tuple[str, str | None]
-
-NO_VALUES: dict[object, object] = {}  # a session that is there needs them no more
 LARGEST_NAMED = 3  # keys in the message of CookieTooLarge
 
 
-class Plan(msgspec.Struct, kw_only=True):
+class Plan(msgspec.Struct):
     """What is to be done for one session; doing it twice is the same as doing it once.
 
     Attributes:
@@ -36,7 +33,7 @@ class Plan(msgspec.Struct, kw_only=True):
         created: the encoded record to create.
         version: of the commit.
         expires_at: the record's new deadline; None: it stays.
-        cookies: values of Set-Cookie to send once it is done, by path and domain: each is a cookie of its own.
+        cookies: values of Set-Cookie to send once it is done, by name, path and domain: each is a cookie of its own.
         generation: the owner's, when the session was about to join the owner's others; see ``owners``.
         release: give the exclusive section's lease back with the commit.
         lost: something of it can not be done any more.
@@ -49,14 +46,14 @@ class Plan(msgspec.Struct, kw_only=True):
     edits: Edits
     filling: int
     before: Loaded | None = None
-    after: Loaded | None = None
     changed: bool = False
-    change: Change | None = None
     doomed: Loaded | None = None
+    after: Loaded | None = None
+    change: Change | None = None
     created: bytes | None = None
     version: bytes = b""
     expires_at: float | None = None
-    cookies: dict[Scope, bytes] = {}
+    cookies: dict[CookieScope, bytes] = {}
     generation: bytes | None = None
     release: bool = False
     lost: bool = False
@@ -78,7 +75,7 @@ class Plan(msgspec.Struct, kw_only=True):
         return ", ".join(map(repr, keys)) or "flashes or attributes"
 
 
-def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
+def prepare(session: Session, now: float, secure: bool) -> Plan | None:
     """Decide what is due for a session that was accessed; None: nothing.
 
     Args:
@@ -90,29 +87,21 @@ def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
         CookieTooLarge: the cookie would exceed 4096 bytes.
     """
     binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
-    before, lifetime = session._loaded, session._lifetime
+    before, edits = session._loaded, session._edits
+    lifetime = session._lifetime
     due = before is not None and (before.stale or lifetime.is_due(before.renewed_at, now))
-    if not due and not session._may_be_changed():
+    if not (due or session._written or session._shared or edits is not NOTHING):
         return None
-    values, edits = session._encode(), session._edits
-    if before is not None and not due and edits is NOTHING and values == session._base:
+    values = session._encode()
+    if edits is NOTHING and before is not None and not due and values == session._base:
         return None
     kept_empty = binding.server_side and before is not None and not edits.cleared
-    if lifetime.duration <= 0 or not (kept_empty or session._has_content()):
+    if lifetime.duration <= 0 or not (dict.__len__(session) or kept_empty or session._has_content()):
         return _end(session, binding, values, secure)
     changed = before is None or session._is_changed(values)
     if not due and not changed:
         return None
-    plan = Plan(
-        session=session,
-        binding=binding,
-        values=values,
-        edits=edits,
-        filling=session._filling,
-        before=before,
-        changed=changed,
-        doomed=edits.doomed,
-    )
+    plan = Plan(session, binding, values, edits, session._filling, before, changed, edits.doomed)
     if not binding.server_side:
         token = _plan_cookie(plan, int(now))
     elif before is None:
@@ -125,7 +114,7 @@ def prepare(session: Session, now: float, *, secure: bool) -> Plan | None:
     return plan
 
 
-def renewal(session: Session, now: float, *, secure: bool) -> Plan:
+def renewal(session: Session, now: float, secure: bool) -> Plan:
     """A renewal of a session on the server, whether it is due or not."""
     binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
     before: Loaded = session._loaded  # type: ignore[assignment]  # the caller has looked
@@ -164,16 +153,17 @@ def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Pla
 
 def _plan_cookie(plan: Plan, now: int) -> bytes:
     """The record is the token."""
+    edits = plan.edits
     record = plan.before.record if plan.before else _fresh(plan, now)
-    if plan.edits is NOTHING:
+    if edits is NOTHING:
         record = replace(record, values=plan.values)
     elif plan.changed:
         record = apply(plan.session._change(plan.values, now), record, plan.binding.serializer)
-    if plan.edits.owner is not UNSET:
-        record = replace(record, owner_epoch=plan.session._owner_epoch or 0)
-    if plan.edits.regenerated or plan.before is None:
+        if edits.owner is not UNSET:
+            record = replace(record, owner_epoch=plan.session._owner_epoch or 0)
+    if edits.regenerated or plan.before is None:
         record = replace(record, id=urandom(8), started_at=now)
-    plan.after = Loaded(record, NO_VALUES, now)
+    plan.after = Loaded(record, now)
     return plan.binding.codec.encode(record)
 
 
@@ -182,7 +172,7 @@ def _plan_creation(plan: Plan, now: int) -> bytes:
     record = replace(_fresh(plan, now), secret_hash=digest(secret), commits=(plan.version,))
     if plan.changed:
         record = apply(plan.session._change(plan.values, now), record, plan.binding.serializer)
-    plan.after = Loaded(record, NO_VALUES, now, handle=handle, secret=secret, version=plan.version)
+    plan.after = Loaded(record, now, handle=handle, secret=secret, version=plan.version)
     plan.created = plan.binding.codec.encode(record, handle)
     return handle + secret
 
@@ -211,16 +201,18 @@ def _reaches_cookie(edits: Edits) -> bool:
 
 def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) -> None:
     """Put the token into a cookie, which renews the session."""
-    binding: Binding = plan.binding
+    binding = plan.binding
     after: Loaded = plan.after  # type: ignore[assignment]  # it was planned before
     value = binding.sealer.seal(token, now)
-    if binding.writer.size(len(value)) > MAX_COOKIE:
-        raise CookieTooLarge(binding.name, binding.writer.size(len(value)), MAX_COOKIE, _largest_keys(plan))
-    expires_at = lifetime.expires_at(renewed_at=now, started_at=after.record.started_at)
-    if after.renewed_at != now or after.stale:
-        plan.after = replace(after, renewed_at=now, stale=False)
-    plan.expires_at = expires_at
-    max_age = lifetime.cookie_max_age(expires_at=expires_at, now=now)
+    size = binding.writer.size(len(value))
+    if size > MAX_COOKIE:
+        raise CookieTooLarge(binding.name, size, MAX_COOKIE, _largest_keys(plan))
+    ends_at = lifetime.expires_at(now, after.record.started_at)
+    plan.after = after = replace(after, renewed_at=now, stale=False, ends_at=ends_at)
+    plan.expires_at = ends_at
+    opened = Token(after.handle, after.secret, digest(after.secret), now) if binding.server_side else after
+    binding.opener.add(value, opened)  # type: ignore[arg-type]  # the one that its kind of session needs
+    max_age = lifetime.cookie_max_age(ends_at, now)
     if plan.edits.cookie is UNSET and not after.record.cookie and plan.doomed is None:
         plan.cookies = {binding.writer.scope: binding.writer.set(value, max_age=max_age, secure=secure)}
         return
@@ -229,16 +221,13 @@ def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) 
     plan.cookies[writer.scope] = writer.set(value, max_age=max_age, secure=secure)
 
 
-def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[Scope, bytes]:
+def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[CookieScope, bytes]:
     """A cookie of another path or domain is another cookie: expire the former one."""
     known = plan.before or plan.doomed
     if known is None or (plan.doomed is None and plan.edits.cookie is UNSET):
         return {}
-    former = effective_options(plan.binding, known.record.cookie)
-    if (former.path, former.domain) == writer.scope:
-        return {}
-    former_writer = _writer(plan.binding, former)
-    return {former_writer.scope: former_writer.expire(secure=secure)}
+    former = _writer(plan.binding, effective_options(plan.binding, known.record.cookie))
+    return {} if former.scope == writer.scope else {former.scope: former.expire(secure=secure)}
 
 
 def _writer(binding: Binding, options: CookieOptions) -> CookieWriter:

@@ -10,15 +10,31 @@ from msgspec import UNSET, UnsetType
 
 from .exceptions import Expired, Malformed, Superseded, Unknown
 from .lifetime import Lifetime
-from .sealing import RecordSealer
+from .sealing import RecordSealer, Unsealed
 from .serializers import Serializer
 
-__all__ = ["Change", "Flash", "Lease", "Record", "RecordCodec", "apply", "check_token", "digest", "merge"]
+__all__ = [
+    "Change",
+    "Flash",
+    "Lease",
+    "Record",
+    "RecordCodec",
+    "Token",
+    "apply",
+    "check_end",
+    "check_token",
+    "digest",
+    "ends_at",
+    "merge",
+    "token_of",
+]
 
 HANDLE_SIZE = 16  # bytes; OWASP asks for 64 bits of entropy in a session id, this half alone is not the credential
 SECRET_SIZE = 32  # bytes
 COMMITS_KEPT = 4  # how many commit versions a record remembers
 SUPERSEDED_FOR = 60  # seconds for which the previous secret is told from an unknown one
+MOST_KNOWN = 512  # records that a codec remembers, ...
+MAX_KNOWN = 4096  # ... of so many bytes at the most
 
 Owner = str | int
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**40)]  # what lies beyond it was not written by us
@@ -73,6 +89,26 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     label: dict[str, str] = msgspec.field(name="n", default_factory=dict)
     lease: Lease | None = msgspec.field(name="l", default=None)
     commits: tuple[bytes, ...] = msgspec.field(name="m", default=())
+
+
+class Token(msgspec.Struct, frozen=True, gc=False):
+    """What the cookie of a session on the server holds.
+
+    Attributes:
+        handle, secret: which record, and the right to it.
+        digest: the secret's SHA-256.
+        renewed_at: when it was sealed, in POSIX seconds.
+        stale: it was sealed under a fallback key.
+    """
+
+    handle: bytes
+    secret: bytes
+    digest: bytes
+    renewed_at: float
+    stale: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Token of session {self.handle.hex()}>"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -160,24 +196,43 @@ def digest(secret: bytes) -> bytes:
     return sha256(secret).digest()
 
 
-def check_token(record: Record, secret: bytes, lifetime: Lifetime, renewed_at: float, now: float) -> None:
+def token_of(unsealed: Unsealed) -> Token:
+    """
+    Raises:
+        Malformed: it has not the size of a handle and a secret.
+    """
+    handle, secret = unsealed.token[:HANDLE_SIZE], unsealed.token[HANDLE_SIZE:]
+    if len(secret) != SECRET_SIZE:
+        raise Malformed("the token has not the size of handle and secret")
+    return Token(handle, secret, digest(secret), unsealed.sealed_at, unsealed.stale)
+
+
+def check_token(record: Record, token: Token, lifetime: Lifetime, now: float) -> None:
     """Raise why this token does not open this record, compared in constant time; return None if it does."""
-    presented = digest(secret)
+    presented = token.digest
     if not compare_digest(presented, record.secret_hash):
         if record.previous_hash and now < record.previous_until and compare_digest(presented, record.previous_hash):
             raise Superseded("the session was regenerated a moment ago, by a login as a rule")
         raise Unknown("the store holds no session for this cookie")
-    check_age(record, lifetime, renewed_at, now)
+    check_end(ends_at(record, lifetime, token.renewed_at), now)
 
 
-def check_age(record: Record, lifetime: Lifetime, renewed_at: float, now: float) -> None:
-    """Raise Expired if the session's time is over, whatever the store or the browser keep."""
+def ends_at(record: Record, lifetime: Lifetime, renewed_at: float) -> float:
+    """When the session ends, in POSIX seconds, whatever the store or the browser keep.
+
+    Raises:
+        Malformed: the lifetime that the record chooses can not be right.
+    """
     if record.remember is not None:
         try:
             lifetime = lifetime.chosen(record.remember)
         except ValueError as exc:
             raise Malformed("the record's lifetime can not be right") from exc
-    ends_at = lifetime.expires_at(renewed_at=renewed_at, started_at=record.started_at)
+    return lifetime.expires_at(renewed_at=renewed_at, started_at=record.started_at)
+
+
+def check_end(ends_at: float, now: float) -> None:
+    """Raise Expired if the session's time is over."""
     if now >= ends_at:
         raise Expired(f"the session ended {now - ends_at:.0f} s ago")
 
@@ -189,12 +244,13 @@ class RecordCodec:
     encrypted where the configuration says so, bound to the record's handle.
     """
 
-    __slots__ = ("readable", "sealer", "serializer")
+    __slots__ = ("_known", "readable", "sealer", "serializer")
 
     def __init__(self, serializer: Serializer, sealer: RecordSealer | None = None, *, readable: bool = True) -> None:
         self.serializer = serializer
         self.sealer = sealer
         self.readable = readable and serializer.text
+        self._known: dict[bytes, tuple[bytes, Record]] = {}  # by handle; see load
 
     def encode(self, record: Record, handle: bytes = b"") -> bytes:
         data = _encode_json(record) if self.readable else _encoder.encode(record)
@@ -212,6 +268,23 @@ class RecordCodec:
         except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
             raise Malformed(f"not a session record ({type(exc).__name__})") from exc
 
+    def load(self, data: bytes, handle: bytes) -> tuple[Record, dict[Any, Any]]:
+        """A record and its values; what was loaded lately and is still the same is not checked again.
+
+        Raises:
+            CookieRefused: the bytes are not a record of this configuration, or its values can not be decoded.
+        """
+        known = self._known.get(handle)
+        if known is not None and known[0] == data:
+            return known[1], self.values_again(known[1])
+        record = self.decode(data, handle)
+        values = self.values(record)
+        if len(data) <= MAX_KNOWN:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()  # one atomic step: threads may share a codec
+            self._known[handle] = data, record
+        return record, values
+
     def values(self, record: Record) -> dict[Any, Any]:
         """
         Raises:
@@ -223,6 +296,10 @@ class RecordCodec:
         for flash in record.flashes:
             self.serializer.loads(flash.message)  # now, while a refusal is still possible
         return values
+
+    def values_again(self, record: Record) -> dict[Any, Any]:
+        """The values of a record of which ``values`` has found nothing wrong, or which was encoded here."""
+        return self.serializer.loads_again(record.values)  # type: ignore[return-value]  # it was a dict
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import anyio
+import msgspec
 
 from .config import Binding, Configuration
 from .exceptions import SessionError, SessionNotConfigured, SessionSuperseded, StoreError
@@ -25,26 +26,17 @@ __all__ = ["SessionRegistry", "get_session", "get_sessions"]
 M = TypeVar("M")
 
 
-class SessionRegistry:
+class SessionRegistry(msgspec.Struct, eq=False):
     """The sessions of one connection, by name; ``scope["sessions"]``.
 
     Iterating yields the sessions that were loaded so far.
     """
 
-    __slots__ = ("_configuration", "_exchange", "_loading", "_outer", "_sessions")
-
-    def __init__(
-        self,
-        configuration: Configuration,
-        exchange: Exchange,
-        default: Session,
-        outer: SessionRegistry | None = None,
-    ) -> None:
-        self._configuration = configuration
-        self._exchange = exchange
-        self._outer = outer
-        self._sessions = {configuration.default.name: default}
-        self._loading: anyio.Lock | None = None
+    _configuration: Configuration
+    _exchange: Exchange
+    _sessions: dict[str, Session]
+    _outer: SessionRegistry | None = None  # of the middleware around this one
+    _loading: anyio.Lock | None = None
 
     async def get(self, name: str | None = None, *, store: Store | None = None) -> Session:
         """The session of that name, loaded; the same object every time.
@@ -211,8 +203,8 @@ class SessionRegistry:
 
     def is_different(self) -> bool:
         """Whether a session was changed since it was committed."""
-        for session in self._sessions.values():  # noqa: SIM110 - a generator costs more than the answer
-            if session._is_different():
+        for session in self._sessions.values():
+            if session._may_be_changed() and session._is_different():
                 return True
         return False
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from hashlib import sha256
 from hmac import compare_digest
 from hmac import digest as hmac_digest
-from os import urandom
 from typing import Protocol
 
 import msgspec
@@ -19,7 +18,6 @@ __all__ = ["Encrypter", "OwnerNames", "RecordSealer", "Sealer", "Signer", "Unsea
 MAX_SEALED = 4096  # bytes; longer values are refused before any work
 CLOCK_SKEW = 60  # seconds that a token may come from the future, from a server whose clock is ahead
 SIGNATURE_SIZE = 32  # bytes of HMAC-SHA256
-MOST_KNOWN = 512  # authentic tokens that a sealer remembers at once: 4 MB of the longest, 100 kB of those of a store
 TIME_SIZE = 5  # bytes of a timestamp: until the year 36812
 
 
@@ -43,8 +41,8 @@ class Unsealed(msgspec.Struct, frozen=True, gc=False):
 class Sealer(Protocol):
     """Puts tokens into cookies of one name and takes them out again."""
 
-    def seal(self, token: bytes, now: float) -> str:
-        """The cookie's value: letters, digits and ``-_.``."""
+    def seal(self, token: bytes, now: float) -> bytes:
+        """The cookie's value: ASCII letters, digits and ``-_.``."""
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
         """
@@ -61,51 +59,26 @@ class Sealer(Protocol):
         """Exactly the bytes that ``seal`` makes of a token of ``size`` bytes; over 4096 it never opens."""
 
 
-class _Known:
-    """Authentic tokens by their sealed value: a browser sends the same cookie again and again.
-
-    Whoever presents one has the whole of it already, so looking it up tells nobody anything about others.
-    """
-
-    __slots__ = ("_tokens", "get")
-
-    def __init__(self) -> None:
-        self._tokens: dict[bytes, Unsealed] = {}
-        self.get = self._tokens.get
-
-    def add(self, value: bytes, unsealed: Unsealed) -> Unsealed:
-        if len(self._tokens) >= MOST_KNOWN:
-            self._tokens.clear()  # one atomic step: threads may share a sealer
-        self._tokens[value] = unsealed
-        return unsealed
-
-
 class Signer:
     """base64url of ``time + token``, a dot, base64url of its HMAC-SHA256: the format of itsdangerous' ``Signer``."""
 
-    __slots__ = ("_known", "_macs")
+    __slots__ = ("_macs",)
 
     def __init__(self, keys: Sequence[bytes], purpose: bytes) -> None:
         self._macs = [_HMAC(key) for key in keys]
-        self._known = _Known()
 
-    def seal(self, token: bytes, now: float) -> str:
+    def seal(self, token: bytes, now: float) -> bytes:
         signed = _encode(_pack_time(now) + token)
-        value = signed + b"." + self._macs[0].signature(signed)
-        self._known.add(value, Unsealed(token, int(now), False))
-        return value.decode("ascii")
+        return signed + b"." + self._macs[0].signature(signed)
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
         if len(value) > MAX_SEALED:
             raise Malformed("longer than any token")
-        known = self._known.get(value)
-        if known is not None and known.sealed_at <= now:
-            return known
         signed, _, signature = value.rpartition(b".")
         for mac in self._macs:
             # The text is compared, not what it decodes to: a signature has one spelling.
             if compare_digest(mac.signature(signed), signature):
-                return self._known.add(value, _opened(_decode(signed), now, mac is not self._macs[0]))
+                return _opened(_decode(signed), now, mac is not self._macs[0])
         raise _not_signed(signed, signature)
 
     def sealed_size(self, size: int) -> int:
@@ -133,27 +106,20 @@ class _HMAC:
 class Encrypter:
     """base64url of ``nonce + XAES-256-GCM(time + token)``."""
 
-    __slots__ = ("_ciphers", "_known", "_purpose")
+    __slots__ = ("_ciphers", "_purpose")
 
     def __init__(self, keys: Sequence[bytes], purpose: bytes) -> None:
         self._ciphers = [XAES256GCM(key) for key in keys]
-        self._known = _Known()
         self._purpose = purpose
 
-    def seal(self, token: bytes, now: float) -> str:
-        nonce = urandom(NONCE_SIZE)
-        value = _encode(nonce + self._ciphers[0].encrypt(nonce, _pack_time(now) + token, self._purpose))
-        self._known.add(value, Unsealed(token, int(now), False))
-        return value.decode("ascii")
+    def seal(self, token: bytes, now: float) -> bytes:
+        return _encode(self._ciphers[0].seal(_pack_time(now) + token, self._purpose))
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
         if len(value) > MAX_SEALED:
             raise Malformed("longer than any token")
-        known = self._known.get(value)
-        if known is not None and known.sealed_at <= now:
-            return known
         opened, index = _decrypt(self._ciphers, _decode(value), self._purpose)
-        return self._known.add(value, _opened(opened, now, index > 0))
+        return _opened(opened, now, index > 0)
 
     def sealed_size(self, size: int) -> int:
         return _encoded_size(NONCE_SIZE + TIME_SIZE + size + OVERHEAD)
@@ -169,8 +135,7 @@ class RecordSealer:
         self._purpose = purpose
 
     def seal(self, data: bytes, handle: bytes) -> bytes:
-        nonce = urandom(NONCE_SIZE)
-        return nonce + self._ciphers[0].encrypt(nonce, data, self._purpose + b"\x00" + handle)
+        return self._ciphers[0].seal(data, self._purpose + b"\x00" + handle)
 
     def unseal(self, data: bytes, handle: bytes) -> bytes:
         """

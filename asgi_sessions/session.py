@@ -62,16 +62,16 @@ class Exchange(Protocol):
     async def reload(self, session: Session) -> None: ...
 
 
-class Loaded(msgspec.Struct, frozen=True):
+class Loaded(msgspec.Struct, frozen=True, gc=False):
     """A record as it was found, with what is needed to commit to it."""
 
     record: Record
-    values: dict[Any, Any]  # the record's, decoded
     renewed_at: float  # POSIX seconds; when its token was sealed
     stale: bool = False  # sealed under a fallback key
     handle: bytes = b""
     secret: bytes = b""
     version: bytes = b""
+    ends_at: float = 0.0  # POSIX seconds; of a cookie session
 
     def __repr__(self) -> str:
         # Whoever prints it, in a debugger or a crash report, must not print the secret.
@@ -163,19 +163,32 @@ class Session(LazyDict):
             self._exchange.load(self)
         self.accessed = self._exchange.accessed = True
 
-    def _fill(self, loaded: Loaded | None, error: CookieRefused | None = None) -> None:
-        """Take what was found in the store, or nothing; drops what this request did so far."""
-        self._settle(loaded, self._policy.empty if loaded is None else loaded.record.values)
+    def _fill(
+        self, loaded: Loaded | None, values: Mapping[Any, Any] | None = None, error: CookieRefused | None = None
+    ) -> None:
+        """Take what was found in the store and its decoded values, or nothing; drops what this request did so far."""
+        if self._pending:
+            self._pending = False
+            self._failure = None
+        else:
+            self._forget()
+        if loaded is None:
+            self._base = self._policy.empty
+            dict.clear(self)
+        else:
+            self._loaded = loaded
+            self._base = loaded.record.values
+            dict.clear(self)
+            dict.update(self, values)
+        if error is not None:
+            self._error = error
+
+    def _forget(self) -> None:
+        """What this request did so far, and what was loaded."""
         self._filling += 1
-        self._pending = False
-        self._failure = None
-        self._error = error
-        self._shared = self._superseded = False
-        if self._view is not None:
-            self._view = None
-        dict.clear(self)
-        if loaded is not None:
-            dict.update(self, loaded.values)
+        self._edits = NOTHING
+        self._loaded = self._error = self._view = None
+        self._written = self._shared = self._superseded = False
 
     def _adopt(self, values: Mapping[Any, Any], base: bytes) -> None:
         """Take what a cookie of another library held; unless ``base`` is that too, it waits to be committed."""
@@ -188,29 +201,23 @@ class Session(LazyDict):
     def _refill_ended(self) -> None:
         """Drop what this request did to a session without a record; what ended before stays ended."""
         ended, superseded = Edits(doomed=self._edits.doomed, ended=self._edits.ended), self._superseded
-        self._fill(None, self.error)
+        self._fill(None, error=self.error)
         self._superseded = superseded
         self._edits = NOTHING if ended == NOTHING else ended
-
-    def _settle(self, loaded: Loaded | None, values: bytes) -> None:
-        """``loaded`` is what the store keeps, ``values`` the new base; there is nothing to commit."""
-        self._edits = NOTHING
-        self._loaded = loaded
-        self._base = values
-        self._written = False
 
     def _edit(self, **changed: Any) -> None:
         self._edits = replace(self._edits, **changed)
 
     def _committed(self, loaded: Loaded | None, values: bytes, edits: Edits, filling: int) -> None:
         """Note a commit of ``values`` and ``edits``; what was done while it was under way stays to be committed."""
-        if self._filling != filling:
-            if self._edits.ended and loaded is not None:  # a logout is final, whatever it overtook
-                self._edit(doomed=loaded)
-            return
-        later = NOTHING if self._edits is edits else self._edits.since(edits)
-        self._settle(loaded, values)
-        self._edits = later
+        if self._filling == filling:
+            self._loaded = loaded
+            self._base = values
+            self._written = False
+            if edits is not NOTHING or self._edits is not NOTHING:
+                self._edits = NOTHING if self._edits is edits else self._edits.since(edits)
+        elif self._edits.ended and loaded is not None:  # a logout is final, whatever it overtook
+            self._edit(doomed=loaded)
 
     # -- what it is -------------------------------------------------------------------------------------------------
 
@@ -395,7 +402,7 @@ class Session(LazyDict):
                 f"session {self.name!r}: invalidate() after the response started; a cookie session lives in the browser"
             )
         doomed, superseded = self._loaded or self._edits.doomed, self._superseded
-        self._fill(None, self.error)
+        self._fill(None, error=self.error)
         self._edit(doomed=doomed, ended=True)
         self._superseded = superseded
         self.modified = self._exchange.ended = True
@@ -531,9 +538,9 @@ class Session(LazyDict):
         return self._written or self._shared or self._edits is not NOTHING
 
     def _is_different(self) -> bool:
-        """Whether there is something to commit, or something that can not even be encoded."""
-        if not self._shared or self._written or self._edits is not NOTHING:
-            return self._may_be_changed()
+        """Whether there is something to commit, or something that can not even be encoded, if it may be changed."""
+        if self._written or self._edits is not NOTHING:
+            return True
         try:
             return self._encode() != self._base
         except SessionError:

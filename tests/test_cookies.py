@@ -429,29 +429,29 @@ def test_options_are_frozen():
 
 def test_the_default_cookie_has_these_attributes_and_no_others():
     writer = CookieWriter("session", CookieOptions())
-    assert writer.set("VALUE", max_age=1209600, secure=True) == (
+    assert writer.set(b"VALUE", max_age=1209600, secure=True) == (
         b"session=VALUE; Path=/; Max-Age=1209600; HttpOnly; SameSite=Lax; Secure"
     )
-    assert writer.set("VALUE", max_age=1209600, secure=False) == (
+    assert writer.set(b"VALUE", max_age=1209600, secure=False) == (
         b"session=VALUE; Path=/; Max-Age=1209600; HttpOnly; SameSite=Lax"
     )
 
 
 def test_a_browser_session_cookie_has_no_max_age():
     writer = CookieWriter("session", CookieOptions())
-    assert writer.set("VALUE", max_age=None, secure=False) == b"session=VALUE; Path=/; HttpOnly; SameSite=Lax"
+    assert writer.set(b"VALUE", max_age=None, secure=False) == b"session=VALUE; Path=/; HttpOnly; SameSite=Lax"
 
 
 def test_all_attributes_are_written():
     options = CookieOptions(path="/app", domain=".Example.com", same_site="none", partitioned=True)
-    assert CookieWriter("cart", options).set("v", max_age=60, secure=False) == (
+    assert CookieWriter("cart", options).set(b"v", max_age=60, secure=False) == (
         b"cart=v; Path=/app; Domain=example.com; Max-Age=60; HttpOnly; SameSite=None; Secure; Partitioned"
     )
 
 
 def test_attributes_that_are_off_are_left_out():
     options = CookieOptions(same_site=None, http_only=False, https_only=False)
-    assert CookieWriter("cart", options).set("v", max_age=None, secure=True) == b"cart=v; Path=/"
+    assert CookieWriter("cart", options).set(b"v", max_age=None, secure=True) == b"cart=v; Path=/"
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_attributes_that_are_off_are_left_out():
     [(-1, 0), (-(10**30), 0), (0, 0), (1, 1), (MAX_AGE_LIMIT, 34560000), (MAX_AGE_LIMIT + 1, 34560000)],
 )
 def test_max_age_stays_between_nothing_and_400_days(max_age, written):
-    cookie = CookieWriter("session", CookieOptions()).set("v", max_age=max_age, secure=False)
+    cookie = CookieWriter("session", CookieOptions()).set(b"v", max_age=max_age, secure=False)
     assert b"; Max-Age=%d;" % written in cookie
 
 
@@ -479,7 +479,7 @@ def test_secure_follows_the_scheme_unless_something_asks_for_it(name, options, o
     writer = CookieWriter(name, CookieOptions(**options))
     for secure, expected in ((False, on_http), (True, on_https)):
         assert writer.is_secure(secure) is expected
-        assert (b"; Secure" in writer.set("v", max_age=60, secure=secure)) is expected
+        assert (b"; Secure" in writer.set(b"v", max_age=60, secure=secure)) is expected
         assert (b"; Secure" in writer.expire(secure=secure)) is expected
 
 
@@ -503,7 +503,7 @@ def attributes(cookie):
 )
 def test_a_cookie_is_deleted_with_the_very_attributes_it_was_set_with(options, secure):
     writer = CookieWriter("session", options)
-    assert attributes(writer.expire(secure=secure)) == attributes(writer.set("v", max_age=60, secure=secure))
+    assert attributes(writer.expire(secure=secure)) == attributes(writer.set(b"v", max_age=60, secure=secure))
 
 
 def test_a_deletion_cookie_is_empty_and_past():

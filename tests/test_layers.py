@@ -23,6 +23,7 @@ LAYERS = [
     "serializers",
     "xaes",
     "sealing",
+    "opener",
     "readers",
     "keyring",
     "cookies",

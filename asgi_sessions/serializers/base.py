@@ -52,6 +52,13 @@ class Serializer(ABC):
             Malformed: these bytes can not be decoded. ``loads`` raises nothing else, whatever the bytes are.
         """
 
+    def loads_again(self, data: bytes) -> object:
+        """``loads`` for bytes that ``loads`` has decoded before, or that ``dumps`` has written just now.
+
+        Override it where that spares a check.
+        """
+        return self.loads(data)
+
     def split(self, data: bytes) -> dict[Any, bytes]:
         """An encoded dict's top-level keys, in order, each with its encoded value, whose encoding is not changed.
 

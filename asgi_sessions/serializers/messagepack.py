@@ -189,6 +189,11 @@ class MessagePackSerializer(Serializer):
         check_shape(value, self._bound(data))
         return value
 
+    def loads_again(self, data: bytes) -> object:
+        if len(data) <= self._unchecked:  # no limit but the depth, which was looked at
+            return self._reader.load(data)
+        return self.loads(data)
+
     def split(self, data: bytes) -> dict[Any, bytes]:
         if len(data) <= self._unchecked and not nests(data):
             return self._reader.split(data)

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Sequence
 from os import urandom
 from random import random
 from typing import Any, NamedTuple, TypeVar
@@ -21,7 +21,7 @@ from ..exceptions import (
     Unknown,
 )
 from ..lifetime import Lifetime
-from ..record import HANDLE_SIZE, SECRET_SIZE, Change, Lease, Record, RecordCodec, apply, check_token
+from ..record import HANDLE_SIZE, Change, Lease, Record, RecordCodec, Token, apply, check_token, token_of
 from ..sealing import Unsealed
 from ..session import Loaded
 from .turns import Turn
@@ -135,29 +135,41 @@ class RecordStore(Store, ABC):
 
     # -- what the registry uses: written once, on the five verbs -------------------------------------------------------
 
-    def load(
-        self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float
-    ) -> Coroutine[Any, Any, Loaded]:
-        """The session that the tokens lead to. Several are read at once; two live ones are none (cookie tossing).
+    async def load(
+        self, token: Token, codec: RecordCodec, lifetime: Lifetime, now: float
+    ) -> tuple[Loaded, dict[Any, Any]]:
+        """The session that the token leads to, and its values.
 
         Raises:
-            CookieRefused: none of them leads to a session.
+            CookieRefused: it leads to none.
             StoreError: the store could not be read.
         """
-        if len(tokens) == 1:
-            return self._open(tokens[0], codec, lifetime, now)
-        return self._open_one_of(tokens, codec, lifetime, now)
+        handle = token.handle
+        stored = await self.read(handle)
+        if stored is None:
+            raise Unknown("the store holds no session for this cookie")
+        try:
+            record, values = codec.load(stored.data, handle)
+        except CookieRefused as exc:
+            logger.warning("session record %s can not be read and is put aside: %s", handle.hex(), exc)
+            await self.quarantine(handle, stored.version)
+            raise Malformed("the record can not be read") from exc
+        check_token(record, token, lifetime, now)
+        return Loaded(record, token.renewed_at, token.stale, handle, token.secret, stored.version), values
 
-    async def _open_one_of(
+    async def load_one_of(
         self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float
-    ) -> Loaded:
-        newest = {token.token[:HANDLE_SIZE]: token for token in sorted(tokens, key=_sealed_at)}
+    ) -> tuple[Loaded, dict[Any, Any]]:
+        """``load`` for several tokens, read at once; two live sessions are none (cookie tossing)."""
+        newest = {token.token[:HANDLE_SIZE]: token for token in sorted(tokens, key=lambda token: token.sealed_at)}
+        values: dict[bytes, dict[Any, Any]] = {}
         found: list[Loaded | CookieRefused] = []
         failed: list[Exception] = []
 
         async def find(token: Unsealed) -> None:
             try:
-                found.append(await self._open(token, codec, lifetime, now))
+                loaded, values[loaded.handle] = await self.load(token_of(token), codec, lifetime, now)
+                found.append(loaded)
             except CookieRefused as exc:
                 found.append(exc)
             except Exception as exc:
@@ -168,24 +180,8 @@ class RecordStore(Store, ABC):
                 group.start_soon(find, token)
         for exc in failed:
             raise exc
-        return only_one(found)
-
-    async def _open(self, token: Unsealed, codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:
-        handle, secret = token.token[:HANDLE_SIZE], token.token[HANDLE_SIZE:]
-        if len(secret) != SECRET_SIZE:
-            raise Malformed("the token has not the size of handle and secret")
-        stored = await self.read(handle)
-        if stored is None:
-            raise Unknown("the store holds no session for this cookie")
-        try:
-            record = codec.decode(stored.data, handle)
-            values = codec.values(record)
-        except CookieRefused as exc:
-            logger.warning("session record %s can not be read and is put aside: %s", handle.hex(), exc)
-            await self.quarantine(handle, stored.version)
-            raise Malformed("the record can not be read") from exc
-        check_token(record, secret, lifetime, token.sealed_at, now)
-        return Loaded(record, values, token.sealed_at, token.stale, handle, secret, stored.version)
+        loaded = only_one(found)
+        return loaded, values[loaded.handle]
 
     async def commit(
         self,
@@ -341,10 +337,6 @@ def check_lease(record: Record, holder: bytes, now: float) -> None:
     lease = record.lease
     if lease is None or lease.holder != holder or lease.until <= now:
         raise LeaseExpired("the exclusive section outlived its lease; nothing of it was committed")
-
-
-def _sealed_at(token: Unsealed) -> float:
-    return token.sealed_at
 
 
 async def _pause(attempt: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..exceptions import CookieRefused
 from ..lifetime import Lifetime
-from ..record import RecordCodec, check_age
+from ..record import RecordCodec, check_end, ends_at
 from ..sealing import Unsealed
 from ..session import Loaded
 from .base import Store, only_one
@@ -21,28 +21,31 @@ class CookieStore(Store):
     store.
     """
 
-    def load(self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:
-        """The session that the tokens hold; pure, so it waits for the first access.
+    def read(self, token: Unsealed, codec: RecordCodec, lifetime: Lifetime) -> Loaded:
+        """The session that the token holds, whether its time is over or not.
 
         Raises:
-            CookieRefused: none of them holds a session.
+            CookieRefused: it holds none.
         """
-        if len(tokens) == 1:
-            return _open(tokens[0], codec, lifetime, now)
+        record = codec.decode(token.token)
+        codec.values(record)
+        end = ends_at(record, lifetime, token.sealed_at)
+        return Loaded(record, token.sealed_at, token.stale, ends_at=end)
+
+    def one_of(self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:
+        """Of several tokens the session that is alive; of tokens of the same session, the one sealed last.
+
+        Raises:
+            CookieRefused: none of them holds a session, or several hold different ones.
+        """
         newest: dict[bytes, Loaded] = {}
         refused: list[CookieRefused] = []
         for token in sorted(tokens, key=lambda token: token.sealed_at):
             try:
-                loaded = _open(token, codec, lifetime, now)
+                loaded = self.read(token, codec, lifetime)
+                check_end(loaded.ends_at, now)
             except CookieRefused as exc:
                 refused.append(exc)
             else:
                 newest[loaded.record.id] = loaded
         return only_one([*newest.values(), *refused])
-
-
-def _open(token: Unsealed, codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:
-    record = codec.decode(token.token)
-    values = codec.values(record)
-    check_age(record, lifetime, token.sealed_at, now)
-    return Loaded(record, values, token.sealed_at, token.stale)

@@ -205,12 +205,13 @@ def _built(app: Starlette) -> Any:
 
 
 def _exchange(middleware: SessionMiddleware, cookie: bytes = b"", scheme: str = "http") -> Exchange:
-    return Exchange(middleware._settings, [(b"cookie", cookie)] if cookie else [], scheme)
+    settings = middleware._settings
+    return Exchange(settings, [(b"cookie", cookie)] if cookie else [], scheme == "https", settings.clock)
 
 
 async def _load(middleware: SessionMiddleware, exchange: Exchange, binding: Binding) -> Session:
     default = Session(middleware._configuration.default, exchange)
-    return await SessionRegistry(middleware._configuration, exchange, default).get(binding.name)
+    return await SessionRegistry(middleware._configuration, exchange, {default.name: default}).get(binding.name)
 
 
 def _cookie_header(source: Client | Response, binding: Binding) -> bytes:
@@ -220,7 +221,7 @@ def _cookie_header(source: Client | Response, binding: Binding) -> bytes:
 
 
 def _set_cookies(exchange: Exchange) -> list[bytes]:
-    return [line for scopes in exchange.set_cookies.values() for line in scopes.values()]
+    return [*exchange.set_cookies.values()]
 
 
 @contextmanager

@@ -1,0 +1,63 @@
+"""Opens the cookies of one session, and remembers those that it saw lately."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from .sealing import Sealer, Unsealed
+
+__all__ = ["MOST_KNOWN", "Opener"]
+
+MOST_KNOWN = 512  # cookies that one session's opener remembers: 5 MB of the longest, 200 kB of those of a store
+
+
+class Opened(Protocol):
+    """What a cookie holds."""
+
+    @property
+    def renewed_at(self) -> float:
+        """When it was sealed, in POSIX seconds."""
+
+
+T = TypeVar("T", bound=Opened)
+
+
+class Opener(Generic[T]):
+    """A browser sends the same cookie again and again: what was opened or sealed lately is not verified again.
+
+    Whoever presents one has the whole of it already, so looking it up tells nobody anything about others.
+
+    Args:
+        sealer: verifies, or decrypts.
+        read: makes what is remembered of an authentic token: nothing that depends on the time.
+    """
+
+    __slots__ = ("_known", "_read", "_sealer")
+
+    def __init__(self, sealer: Sealer, read: Callable[[Unsealed], T]) -> None:
+        self._sealer = sealer
+        self._read = read
+        self._known: dict[bytes, T] = {}
+
+    def open(self, value: bytes, now: float) -> T:
+        """What the cookie holds.
+
+        Args:
+            value: the raw bytes of the cookie's value.
+            now: POSIX seconds.
+
+        Raises:
+            CookieRefused: it is none of ours, or comes from the future.
+        """
+        known = self._known.get(value)
+        if known is not None and known.renewed_at <= now:
+            return known
+        return self.add(value, self._read(self._sealer.unseal(value, now)))
+
+    def add(self, value: bytes, opened: T) -> T:
+        """Remember a cookie that is authentic."""
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()  # one atomic step: threads may share an opener
+        self._known[value] = opened
+        return opened
