@@ -151,9 +151,8 @@ class Exchange(msgspec.Struct, eq=False):
         try:
             loaded = self._read_cookie(binding, now)
             owner = None if loaded is None else loaded.record.owner
-            if loaded is not None and owner is not None:
-                if loaded.record.owner_epoch != await epoch_of(binding, owner):
-                    raise Unknown("all sessions of its owner were ended: the owner's epoch is another one now")
+            if loaded is not None and owner is not None and loaded.record.owner_epoch != await epoch_of(binding, owner):
+                raise Unknown("all sessions of its owner were ended: the owner's epoch is another one now")
             session._fill(loaded, None if loaded is None else binding.codec.values_again(loaded.record))
         except CookieRefused as exc:
             self._refuse(session, exc, now)

@@ -203,7 +203,7 @@ class SessionRegistry(msgspec.Struct, eq=False):
 
     def is_different(self) -> bool:
         """Whether a session was changed since it was committed."""
-        for session in self._sessions.values():
+        for session in self._sessions.values():  # noqa: SIM110 - a generator costs more than the answer
             if session._may_be_changed() and session._is_different():
                 return True
         return False

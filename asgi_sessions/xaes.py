@@ -19,9 +19,9 @@ KEY_SIZE = 32  # bytes
 NONCE_SIZE = 24  # bytes
 OVERHEAD = 16  # bytes that a ciphertext is longer than its plaintext
 
-#: Deriving a key for each message takes longer than encrypting it, so that many share the nonce's first half. Their second
-#: halves are random, 96 bits: that two of 2**10 are the same has a chance of 2**-77. AES-GCM's own limit for random
-#: nonces under one key is 2**32 (NIST SP 800-38D, section 8.3): processes that fork and go on may share it, too.
+#: Deriving a key for each message takes longer than encrypting it, so that many share the nonce's first half. Their
+#: second halves are random, 96 bits: that two of 2**10 are the same has a chance of 2**-77. AES-GCM's own limit for
+#: random nonces under one key is 2**32 (NIST SP 800-38D, section 8.3): processes that fork and go on may share it, too.
 MESSAGES_PER_KEY = 2**10
 
 

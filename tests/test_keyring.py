@@ -5,7 +5,6 @@ import itertools
 import json
 import pickle
 import time
-import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -22,7 +21,7 @@ from starlette.datastructures import Secret
 
 from asgi_sessions import BadSignature, CookieRefused, Expired, Malformed, generate_key
 from asgi_sessions.keyring import Keyring
-from asgi_sessions.sealing import MAX_SEALED, MOST_KNOWN, Sealer, Unsealed
+from asgi_sessions.sealing import MAX_SEALED, Sealer, Unsealed
 
 KEY = "j8Q2vN0xY7cT4mB1sL6fH9aW3pD5kR0e"
 OTHER = "Zx4Wq9Lr2Tn7Vb1Kd6Mg3Hs8Pf5Yc0Ja"
@@ -56,7 +55,7 @@ def sealer(mode: str) -> Sealer:
 
 
 def sealed(sealer: Sealer, token: bytes = TOKEN, now: float = NOW) -> bytes:
-    return sealer.seal(token, now).encode("ascii")
+    return sealer.seal(token, now)
 
 
 def test_what_was_sealed_opens(sealer: Sealer) -> None:
@@ -80,7 +79,7 @@ def test_the_format_is_pinned(sealer: Sealer, mode: str) -> None:
 
 
 def test_a_signed_token_is_always_the_same(mode: str) -> None:
-    assert Keyring(KEY).signer("session").seal(TOKEN, NOW) == KNOWN["signed"]
+    assert Keyring(KEY).signer("session").seal(TOKEN, NOW).decode() == KNOWN["signed"]
 
 
 def test_a_signature_is_that_of_itsdangerous_under_the_derived_key() -> None:
@@ -95,7 +94,7 @@ def test_an_encrypted_token_is_never_the_same_and_shows_nothing() -> None:
     sealer = Keyring(KEY).encrypter("session")
     first, second = sealer.seal(b"secret" * 20, NOW), sealer.seal(b"secret" * 20, NOW)
     assert first != second
-    assert b"secret" not in base64.urlsafe_b64decode(first + "===")
+    assert b"secret" not in base64.urlsafe_b64decode(first + b"===")
 
 
 def test_a_cookie_value_has_only_url_safe_characters(sealer: Sealer) -> None:
@@ -275,25 +274,6 @@ def test_a_token_may_come_from_a_clock_that_is_a_minute_ahead_and_no_more(sealer
     assert sealer.unseal(sealed(sealer, now=NOW + 60), NOW).sealed_at == NOW + 60
     with pytest.raises(Expired, match="future"):
         sealer.unseal(sealed(sealer, now=NOW + 61), NOW)
-
-
-def test_a_token_that_is_known_is_refused_as_others_are_when_the_clock_is_set_back(sealer: Sealer) -> None:
-    value = sealed(sealer)
-    assert sealer.unseal(value, NOW).token == TOKEN
-    with pytest.raises(Expired, match="future"):
-        sealer.unseal(value, NOW - 61)
-
-
-@pytest.mark.parametrize("size", [48, 2900])
-def test_the_tokens_that_a_sealer_remembers_are_bounded(mode: str, sealer: Sealer, size: int) -> None:
-    values = [sealed(sealer, number.to_bytes(size, "big")) for number in range(4 * MOST_KNOWN)]
-    opener = MODES[mode](Keyring(KEY), "session")
-    tracemalloc.start()
-    for value in values:
-        opener.unseal(value, NOW)
-    used = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    assert used < 1.5 * MOST_KNOWN * (size + 300)
 
 
 # -- keys -----------------------------------------------------------------------------------------------------------

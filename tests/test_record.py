@@ -14,16 +14,19 @@ from asgi_sessions.keyring import Keyring
 from asgi_sessions.lifetime import Lifetime
 from asgi_sessions.record import (
     COMMITS_KEPT,
+    MAX_KNOWN,
+    MOST_KNOWN,
     SUPERSEDED_FOR,
     Change,
     Flash,
     Lease,
     Record,
     RecordCodec,
+    Token,
     apply,
-    check_age,
     check_token,
     digest,
+    ends_at,
     merge,
 )
 from asgi_sessions.serializers import Serializer
@@ -210,7 +213,7 @@ LIFETIME = Lifetime(max_age=3600)
 
 
 def opened(record: Record, secret: bytes, now: float = NOW) -> None:
-    check_token(record, secret, LIFETIME, renewed_at=NOW, now=now)
+    check_token(record, Token(b"handle", secret, digest(secret), NOW), LIFETIME, now)
 
 
 def test_the_secret_opens_its_record() -> None:
@@ -250,9 +253,8 @@ def test_a_session_is_over_at_its_end_and_not_before() -> None:
 
 def test_what_was_chosen_at_run_time_decides_when_it_is_over() -> None:
     remembered = record_of({}, remember=10 * 3600)
-    check_age(remembered, LIFETIME, renewed_at=NOW, now=NOW + 9 * 3600)
-    with pytest.raises(Expired):
-        check_age(remembered, Lifetime(max_age=3600, absolute_timeout=7200), renewed_at=NOW, now=NOW + 9 * 3600)
+    assert ends_at(remembered, LIFETIME, NOW) == NOW + 10 * 3600
+    assert ends_at(remembered, Lifetime(max_age=3600, absolute_timeout=7200), NOW) == NOW - 100 + 7200
 
 
 # -- written and read --------------------------------------------------------------------------------------------------
@@ -347,6 +349,42 @@ def test_a_damaged_record_is_refused_or_still_a_record(codec: RecordCodec, data:
 def test_hostile_bytes_are_refused_calmly(codec: RecordCodec, garbage: bytes) -> None:
     with pytest.raises(CookieRefused):
         codec.values(codec.decode(garbage, HANDLE))
+
+
+@CODECS
+def test_a_record_that_is_loaded_again_is_the_same_and_its_values_are_not(codec: RecordCodec) -> None:
+    data = codec.encode(record_of({"cart": [1]}, codec.serializer), HANDLE)
+    first, values = codec.load(data, HANDLE)
+    again, others = codec.load(bytes(bytearray(data)), HANDLE)
+    assert again is first
+    values["cart"].append(2)
+    assert others == {"cart": [1]}
+
+
+@CODECS
+def test_another_record_under_the_same_handle_is_never_taken_for_the_known_one(codec: RecordCodec) -> None:
+    first, second = (codec.encode(record_of({"n": n}, codec.serializer), HANDLE) for n in (1, 2))
+    assert [codec.load(data, HANDLE)[1]["n"] for data in (first, second, first)] == [1, 2, 1]
+    with pytest.raises(CookieRefused):
+        codec.load(first[:-1], HANDLE)
+
+
+def test_a_known_record_is_still_bound_to_its_handle() -> None:
+    codec = codecs()["encrypted msgpack"]
+    data = codec.encode(record_of({"a": 1}, codec.serializer), HANDLE)
+    codec.load(data, HANDLE)
+    with pytest.raises(CookieRefused):
+        codec.load(data, HANDLE[::-1])
+
+
+def test_the_records_that_a_codec_remembers_are_bounded_in_number_and_size() -> None:
+    codec = RecordCodec(PACK)
+    for number in range(3 * MOST_KNOWN):
+        codec.load(codec.encode(record_of({"n": number})), number.to_bytes(16, "big"))
+    assert 0 < len(codec._known) <= MOST_KNOWN
+    large = codec.encode(record_of({"text": "x" * MAX_KNOWN}))
+    codec.load(large, HANDLE)
+    assert HANDLE not in codec._known
 
 
 def test_json_records_are_read_by_other_tools() -> None:

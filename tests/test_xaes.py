@@ -1,10 +1,11 @@
 """XAES-256-GCM against the vectors that its specification publishes (https://c2sp.org/XAES-256-GCM)."""
 
 import hashlib
+from collections import Counter
 
 import pytest
 
-from asgi_sessions.xaes import NONCE_SIZE, OVERHEAD, XAES256GCM, InvalidTag
+from asgi_sessions.xaes import MESSAGES_PER_KEY, NONCE_SIZE, OVERHEAD, XAES256GCM, InvalidTag
 
 NONCE = b"ABCDEFGHIJKLMNOPQRSTUVWX"
 
@@ -65,3 +66,23 @@ def test_key_and_nonce_have_their_sizes() -> None:
         XAES256GCM(bytes(16))
     with pytest.raises(ValueError, match="24 bytes, not 12"):
         XAES256GCM(bytes(32)).encrypt(bytes(12), b"", b"")
+
+
+def test_what_was_sealed_opens_with_the_nonce_before_it() -> None:
+    cipher = XAES256GCM(bytes(32))
+    sealed = cipher.seal(b"message", b"associated")
+    assert len(sealed) == NONCE_SIZE + len(b"message") + OVERHEAD
+    assert XAES256GCM(bytes(32)).decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], b"associated") == b"message"
+
+
+def test_no_nonce_comes_twice_and_a_message_key_is_used_for_so_many_messages_only() -> None:
+    cipher = XAES256GCM(bytes(32))
+    nonces = [cipher.seal(b"", b"")[:NONCE_SIZE] for _ in range(3 * MESSAGES_PER_KEY)]
+    assert len(set(nonces)) == len({nonce[12:] for nonce in nonces}) == len(nonces)
+    used = Counter(nonce[:12] for nonce in nonces)
+    assert set(used.values()) == {MESSAGES_PER_KEY}
+
+
+def test_two_ciphers_of_one_key_do_not_share_a_message_key() -> None:
+    first, second = (XAES256GCM(bytes(32)).seal(b"", b"")[:12] for _ in range(2))
+    assert first != second

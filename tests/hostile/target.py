@@ -131,7 +131,7 @@ class Target:
     def seal(self, token: bytes, cookie_name: str = "session", now: float | None = None) -> str:
         """An authentic cookie: what only the holder of the key can make."""
         make = self.keyring.encrypter if self.kind == "encrypted" else self.keyring.signer
-        return make(cookie_name).seal(token, self.clock.now if now is None else now)
+        return make(cookie_name).seal(token, self.clock.now if now is None else now).decode()
 
     def codec(self, serializer: Any = None) -> RecordCodec:
         return RecordCodec(serializer or MessagePackSerializer(), readable=self.server_side)

@@ -40,12 +40,12 @@ def _other(target: Target, cookie: bytes, key: str = KEY, cookie_name: str = "se
     """The same token, sealed under another key or for another cookie."""
     ring = Keyring(key)
     make = ring.encrypter if target.kind == "encrypted" else ring.signer
-    return make(cookie_name).seal(opened(target, cookie), target.clock.now)
+    return make(cookie_name).seal(opened(target, cookie), target.clock.now).decode()
 
 
 def _other_mode(target: Target, cookie: bytes) -> str:
     make = target.keyring.signer if target.kind == "encrypted" else target.keyring.encrypter
-    return make("session").seal(opened(target, cookie), target.clock.now)
+    return make("session").seal(opened(target, cookie), target.clock.now).decode()
 
 
 def _resealed(later: float) -> Callable[[Target, bytes], str]:

@@ -1,0 +1,80 @@
+"""What was opened lately is not verified again, and nothing else comes of that."""
+
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from asgi_sessions.exceptions import BadSignature, Expired
+from asgi_sessions.keyring import Keyring
+from asgi_sessions.opener import MOST_KNOWN, Opener
+from asgi_sessions.record import Token, token_of
+from asgi_sessions.sealing import Sealer, Unsealed
+
+KEY = "j8Q2vN0xY7cT4mB1sL6fH9aW3pD5kR0e"
+NOW = 1_800_000_000
+TOKEN = bytes(range(48))
+
+
+@pytest.fixture(params=["signer", "encrypter"])
+def sealer(request: pytest.FixtureRequest) -> Sealer:
+    made: Sealer = getattr(Keyring(KEY), request.param)("session")
+    return made
+
+
+class Counting:
+    """A sealer that counts what it was asked to verify."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self.sealer = sealer
+        self.unsealed = 0
+
+    def seal(self, token: bytes, now: float) -> bytes:
+        return self.sealer.seal(token, now)
+
+    def unseal(self, value: bytes, now: float) -> Unsealed:
+        self.unsealed += 1
+        return self.sealer.unseal(value, now)
+
+    def sealed_size(self, size: int) -> int:
+        return self.sealer.sealed_size(size)
+
+
+def test_a_cookie_that_comes_again_is_verified_once(sealer: Sealer) -> None:
+    counting = Counting(sealer)
+    opener = Opener(counting, token_of)
+    value = sealer.seal(TOKEN, NOW)
+    first = opener.open(value, NOW)
+    assert first == Token(TOKEN[:16], TOKEN[16:], first.digest, NOW)
+    assert opener.open(value, NOW + 5) is first
+    assert counting.unsealed == 1
+
+
+def test_what_is_no_cookie_of_ours_is_verified_each_time(sealer: Sealer) -> None:
+    counting = Counting(sealer)
+    opener = Opener(counting, token_of)
+    forged = Keyring(KEY).signer("other").seal(TOKEN, NOW) if not hasattr(sealer, "_ciphers") else b"A" * 130
+    for _ in range(2):
+        with pytest.raises(BadSignature):
+            opener.open(forged, NOW)
+    assert counting.unsealed == 2
+
+
+def test_a_cookie_that_is_known_is_refused_as_others_are_when_the_clock_is_set_back(sealer: Sealer) -> None:
+    opener = Opener(sealer, token_of)
+    value = sealer.seal(TOKEN, NOW)
+    assert opener.open(value, NOW).handle == TOKEN[:16]
+    with pytest.raises(Expired, match="future"):
+        opener.open(value, NOW - 61)
+
+
+@pytest.mark.parametrize("size", [48, 2900])
+def test_the_cookies_that_an_opener_remembers_are_bounded(sealer: Sealer, size: int) -> None:
+    values = [sealer.seal(number.to_bytes(size, "big"), NOW) for number in range(4 * MOST_KNOWN)]
+    opener: Opener[Any] = Opener(sealer, lambda unsealed: Token(unsealed.token, b"", b"", unsealed.sealed_at))
+    tracemalloc.start()
+    for value in [bytes(bytearray(value)) for value in values]:  # copies, as each request brings one
+        opener.open(value, NOW)
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert used < 1.5 * MOST_KNOWN * (2.5 * size + 400) + sum(map(len, values))
