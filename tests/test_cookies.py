@@ -516,7 +516,7 @@ def test_a_deletion_cookie_is_empty_and_past():
 
 def test_a_written_cookie_is_found_again():
     writer = CookieWriter("session", CookieOptions())
-    pair = writer.set("the-token_1.x", max_age=60, secure=False).split(b"; ")[0]
+    pair = writer.set(b"the-token_1.x", max_age=60, secure=False).split(b"; ")[0]
     assert found(pair, name=writer.name) == [b"the-token_1.x"]
 
 

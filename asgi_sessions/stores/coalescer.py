@@ -2,15 +2,17 @@
 
 Redis answers the commands of a connection in the order in which it got them, so one connection can carry the
 commands of many callers. What is submitted while other commands are under way is written as one piece at the next
-turn of the event loop; a lone command is written on the spot. Nobody waits for anybody else's reply.
+turn of the event loop, or as soon as it is enough for the server to begin with; a lone command is written on the spot.
+Nobody waits for anybody else's reply.
 
 redis-py makes the connection: address, TLS, login, database. From then on the bytes are read here, as they come in:
 its ``read_response()`` needs a task, which costs more than the rest of a round trip.
 """
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from contextvars import Context
 from itertools import chain
 from typing import Any
@@ -19,14 +21,15 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from .resp import ProtocolError, Replies, pack
+from .resp import ProtocolError, Replies
 
 __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_COMMANDS", "Line", "Lines"]
 
 MAX_BATCH_COMMANDS = 512
+ENOUGH = 32  # commands that are written at once: the server works on them while the next ones are being made
 MAX_BATCH_BYTES = 256 * 1024  # a few socket buffers: more in one piece gains nothing and copies more
 
 Connect = Callable[[], AbstractConnection]
@@ -46,35 +49,38 @@ class Line(asyncio.Protocol):
         "_ended",
         "_flushing",
         "_full",
-        "_loop",
         "_pending",
         "_replies",
         "_sent",
         "_task",
         "_timer",
         "_transport",
+        "_watched",
         "dead",
+        "loop",
     )
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.dead = False
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._connection = connection
         self._pending: deque[Call] = deque()
         self._sent: deque[Call] = deque()
         self._transport: asyncio.WriteTransport | None = None  # none as long as the connection is being made
         self._replies = Replies(connection._parser.parse_error)
         self._timer: asyncio.TimerHandle | None = None
+        self._watched = math.inf  # the deadline that the timer is set to
         self._flushing = False  # what is pending goes out at the next turn of the event loop
         self._full = False  # what is pending waits for room
-        self._ended = self._loop.create_future()
+        self._ended = self.loop.create_future()
         # An empty context: a connection outlives the request that happened to need it first.
         self._task = asyncio.create_task(self._run(), name="RedisStore connection", context=Context())
 
-    def call(self, command: Sequence[bytes], deadline: float) -> "asyncio.Future[Any]":
+    def call(self, command: bytes, deadline: float) -> "asyncio.Future[Any]":
         """Send a command; the future gets its reply.
 
         Args:
+            command: packed.
             deadline: by the event loop's clock.
 
         Raises:
@@ -82,19 +88,22 @@ class Line(asyncio.Protocol):
             redis.exceptions.TimeoutError: no reply by the deadline, or to an earlier command by its own.
             redis.exceptions.ConnectionError: the connection broke; whether the command took place is unknown.
         """
-        reply = self._loop.create_future()
-        call = (reply, deadline, pack(command))
-        if self._timer is None or deadline < self._timer.when():
+        reply = self.loop.create_future()
+        call = (reply, deadline, command)
+        if deadline < self._watched:
             self._watch(deadline)
+        pending, transport = self._pending, self._transport
         if self.dead:
             _fail(call, RedisConnectionError, "the connection is closed")
-        elif self._sent or self._pending or self._transport is None:
-            self._pending.append(call)
+        elif self._sent or pending or transport is None:
+            pending.append(call)
             if not self._flushing:
                 self._flush_soon()
+            elif len(pending) >= ENOUGH and transport is not None:
+                self._write_pending(transport)
         else:
             self._sent.append(call)
-            self._write(self._transport, call[2])
+            self._write(transport, command)
         return reply
 
     def close(self) -> None:
@@ -142,6 +151,7 @@ class Line(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._watched = math.inf
         for call in chain(self._sent, self._pending):
             _fail(call, kind, reason, cause)
         self._sent.clear()
@@ -171,7 +181,8 @@ class Line(asyncio.Protocol):
     def _refuse(self, waiter: "asyncio.Future[Any]", error: Exception) -> None:
         if not waiter.done():
             waiter.set_exception(error)
-        if isinstance(error, RedisConnectionError):  # logged out, loading its data...: that concerns all
+        # Logged out, loading its data, a master that was made a replica...: that concerns all.
+        if isinstance(error, RedisConnectionError | ReadOnlyError):
             self._die(RedisConnectionError, str(error), error)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -189,10 +200,13 @@ class Line(asyncio.Protocol):
     def _flush_soon(self) -> None:
         if self._transport is not None and self._pending and not self._flushing and not self._full:
             self._flushing = True
-            self._loop.call_soon(self._flush, self._transport)
+            self.loop.call_soon(self._flush, self._transport)
 
     def _flush(self, transport: asyncio.WriteTransport) -> None:
         self._flushing = False
+        self._write_pending(transport)
+
+    def _write_pending(self, transport: asyncio.WriteTransport) -> None:
         while self._pending and not self._full and not self.dead:
             batch = self._next_batch()
             self._sent.extend(batch)
@@ -220,11 +234,13 @@ class Line(asyncio.Protocol):
     def _watch(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._expire)
+        self._watched = deadline
+        self._timer = self.loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:
         self._timer = None
-        now = self._loop.time()
+        self._watched = math.inf
+        now = self.loop.time()
         first = min((deadline for _, deadline, _ in chain(self._sent, self._pending)), default=None)
         if first is None:
             return

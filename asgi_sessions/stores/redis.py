@@ -9,21 +9,25 @@ from collections.abc import Collection, Coroutine, Mapping
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import (
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisClusterException,
     RedisError,
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..exceptions import NotSupported, StoreError, StoreFull, StoreTimeout, StoreUnavailable
+from ..record import HANDLE_SIZE
 from .base import RecordStore, Stored
 from .coalescer import Lines
 from .owners import portions
 from .redis_routes import route_to
 from .redis_scripts import BAR, CREATE, DELETE, DELIST, ENLIST, LISTED, QUARANTINE, SWAP, TOUCH, Script
+from .resp import pack
 
 __all__ = ["RedisStore"]
 
@@ -79,6 +83,8 @@ class RedisStore(RecordStore):
         self._prefix = prefix
         self._key_prefix = prefix.encode()
         self._owner_prefix = self._key_prefix + b"owner:"
+        key_size = len(self._key_prefix) + 2 * HANDLE_SIZE
+        self._get = b"*2\r\n$3\r\nGET\r\n$%d\r\n%%b\r\n" % key_size  # packed, but for the key
         self._timeout = timeout
         self._lines = Lines()
         self._route = route_to(client, self._lines, connect_timeout)
@@ -94,18 +100,18 @@ class RedisStore(RecordStore):
         Raises:
             StoreUnavailable: one of these failed.
         """
-        await self._ask([b"GET", self._key_prefix], self._key_prefix)
+        await self._ask(pack([b"GET", self._key_prefix]), self._key_prefix)
 
     async def close(self) -> None:
         await self._lines.aclose()
 
     async def read(self, handle: bytes) -> Stored | None:
-        key = self._key(handle)
-        return _stored(await self._ask([b"GET", key], key))
+        key = self._key_prefix + hexlify(handle)
+        return _stored(await self._ask(self._get % key, key))
 
     async def deadline(self, handle: bytes) -> float | None:
         key = self._key(handle)
-        milliseconds: int = await self._ask([b"PEXPIRETIME", key], key)
+        milliseconds: int = await self._ask(pack([b"PEXPIRETIME", key]), key)
         return milliseconds / 1000 if milliseconds > 0 else None
 
     async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
@@ -161,19 +167,33 @@ class RedisStore(RecordStore):
     def _run(self, script: Script, key: bytes, *args: bytes) -> Coroutine[Any, Any, Any]:
         if not self._by_digest:
             return self._ask(script.by_source(key, args), key)
-        return self._ask(script.by_digest(key, args), key, script)
+        return self._ask(script.by_digest(key, args), key, script, args)
 
-    async def _ask(self, command: list[bytes], key: bytes, script: Script | None = None) -> Any:
+    async def _ask(self, command: bytes, key: bytes, script: Script | None = None, args: tuple[bytes, ...] = ()) -> Any:
+        """The reply to a command; None where the key is of another type.
+
+        Args:
+            command: packed.
+            script, args: what it runs by its digest.
+        """
         deadline = _now() + self._timeout
+        tries, refused = self._route.tries, None
         try:
-            try:
-                return await self._route.send(command, key, deadline)
-            except (NoScriptError, NoPermissionError) as exc:
-                if script is None:
-                    raise
-                reply = await self._route.send(script.with_source(command), key, deadline)
-                self._by_digest = isinstance(exc, NoScriptError)
-                return reply
+            while True:
+                try:
+                    reply = await self._route.send(command, key, deadline)
+                except (RedisConnectionError, ReadOnlyError):
+                    tries -= 1
+                    if not tries:
+                        raise
+                except (NoScriptError, NoPermissionError) as exc:
+                    if script is None:
+                        raise
+                    command, script, refused = script.by_source(key, args), None, exc
+                else:
+                    if refused is not None:
+                        self._by_digest = isinstance(refused, NoScriptError)
+                    return reply
         except (RedisError, RedisClusterException, OSError) as exc:
             if "WRONGTYPE" in str(exc) and not key.startswith(self._owner_prefix):
                 return None  # somebody else's key, of another type; an index, though, must not look empty

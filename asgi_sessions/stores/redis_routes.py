@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .coalescer import Line, Lines
+from .resp import unpack
 
 __all__ = ["ClusterRoute", "PoolRoute", "Route", "route_to"]
 
@@ -19,13 +20,21 @@ logger = logging.getLogger("asgi_sessions")
 
 
 class Route(Protocol):
-    """How commands get to the server that has the key."""
+    """How commands get to the server that has the key.
 
-    async def send(self, command: list[bytes], key: bytes, deadline: float) -> Any: ...
+    Attributes:
+        tries: how often a command is sent; each time that its connection breaks, it goes out again by another one.
+    """
+
+    tries: int
+
+    def send(self, command: bytes, key: bytes, deadline: float) -> Awaitable[Any]: ...
 
 
 class PoolRoute:
     """One server, or the one that Sentinel calls the master: connections as the pool would make them."""
+
+    tries = 2
 
     def __init__(self, pool: ConnectionPool, lines: Lines) -> None:
         self._pool = pool
@@ -38,19 +47,14 @@ class PoolRoute:
             f"Redis service {self._pool.service_name}" if hasattr(self._pool, "service_name") else f"Redis at {where}"
         )
 
-    async def send(self, command: list[bytes], key: bytes, deadline: float) -> Any:
-        line = self._lines.get(None, self._pool.make_connection)
-        try:
-            return await line.call(command, deadline)
-        except RedisConnectionError:
-            pass
-        except ReadOnlyError:
-            line.close()  # a master that was made a replica; its name may lead to the new one by now
-        return await self._lines.get(None, self._pool.make_connection).call(command, deadline)
+    def send(self, command: bytes, key: bytes, deadline: float) -> "asyncio.Future[Any]":
+        return self._lines.get(None, self._pool.make_connection).call(command, deadline)
 
 
 class ClusterRoute:
     """A cluster: a line to each node while all goes well, the client's own ways for redirects and failovers."""
+
+    tries = 1  # the client tries again by itself
 
     def __init__(self, client: RedisCluster, lines: Lines) -> None:
         self._client = client
@@ -59,7 +63,7 @@ class ClusterRoute:
     def __str__(self) -> str:
         return "Redis cluster"
 
-    async def send(self, command: list[bytes], key: bytes, deadline: float) -> Any:
+    async def send(self, command: bytes, key: bytes, deadline: float) -> Any:
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._send(command, key, deadline)
@@ -71,13 +75,14 @@ class ClusterRoute:
             raise RedisConnectionError("no node has the key's slot")
         return self._lines.get(node.name, lambda: node.connection_class(**node.connection_kwargs))
 
-    async def _send(self, command: list[bytes], key: bytes, deadline: float) -> Any:
+    async def _send(self, command: bytes, key: bytes, deadline: float) -> Any:
         await self._client.initialize()
         try:
             line = self._line(self._client.get_node_from_key(key))  # type: ignore[arg-type]  # bytes are fine
             return await line.call(command, deadline)
         except (RedisConnectionError, ReadOnlyError, AskError, TryAgainError, ClusterDownError):
-            return await self._client.execute_command(command[0].decode(), *command[1:])
+            name, *args = unpack(command)
+            return await self._client.execute_command(name.decode(), *args)
 
 
 def route_to(client: str | Redis | RedisCluster, lines: Lines, connect_timeout: float) -> PoolRoute | ClusterRoute:

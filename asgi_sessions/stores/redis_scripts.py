@@ -3,28 +3,33 @@
 from collections.abc import Sequence
 from hashlib import sha1
 
+from .resp import pack, pack_parts
+
 __all__ = ["BAR", "CREATE", "DELETE", "DELIST", "ENLIST", "LISTED", "QUARANTINE", "SWAP", "TOUCH", "Script"]
+
+
+MOST_ARGS = 3  # of a script
 
 
 class Script:
     """A Lua script over one key, as Redis Cluster wants it."""
 
-    __slots__ = ("digest", "source")
+    __slots__ = ("_heads", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source.encode()
         # Redis names scripts by their SHA-1; nothing secret, nothing to forge.
-        self.digest = sha1(self.source, usedforsecurity=False).hexdigest().encode()
+        digest = sha1(self.source, usedforsecurity=False).hexdigest().encode()
+        fixed = pack_parts([b"EVALSHA", digest, b"1"])
+        self._heads = [b"*%d\r\n%b" % (4 + args, fixed) for args in range(MOST_ARGS + 1)]
 
-    def by_digest(self, key: bytes, args: Sequence[bytes]) -> list[bytes]:
-        return [b"EVALSHA", self.digest, b"1", key, *args]
+    def by_digest(self, key: bytes, args: Sequence[bytes]) -> bytes:
+        """The packed command that runs it, if the server knows it."""
+        return self._heads[len(args)] + pack_parts((key, *args))
 
-    def by_source(self, key: bytes, args: Sequence[bytes]) -> list[bytes]:
-        return [b"EVAL", self.source, b"1", key, *args]
-
-    def with_source(self, command: Sequence[bytes]) -> list[bytes]:
-        """What ``by_digest`` made, for a server that does not know the script."""
-        return [b"EVAL", self.source, *command[2:]]
+    def by_source(self, key: bytes, args: Sequence[bytes]) -> bytes:
+        """The packed command that runs it, and makes it known to the server."""
+        return pack([b"EVAL", self.source, b"1", key, *args])
 
 
 # -- records: a value is the version, 8 bytes, then the data; what is shorter is not ours, and stays as it is ----------

@@ -13,8 +13,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from asgi_sessions.exceptions import StoreTimeout
 from asgi_sessions.stores.base import Stored
-from asgi_sessions.stores.coalescer import MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Line
+from asgi_sessions.stores.coalescer import ENOUGH, MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Line
 from asgi_sessions.stores.redis import RedisStore
+from asgi_sessions.stores.resp import pack
 from tests.servers import Proxy, Server, proxy
 
 VERSION = b"version1"
@@ -50,7 +51,7 @@ async def store(between: Proxy) -> AsyncIterator[RedisStore]:
 async def line(between: Proxy) -> AsyncIterator[Line]:
     async with Redis.from_url(between.url, protocol=2) as client:
         opened = Line(client.connection_pool.make_connection())
-        assert await opened.call([b"PING"], later()) == b"PONG"
+        assert await opened.call(pack([b"PING"]), later()) == b"PONG"
         yield opened
         await opened.aclose()
 
@@ -85,9 +86,10 @@ async def test_64_concurrent_reads_take_few_round_trips(between: Proxy, store: R
 
 async def test_batches_are_bounded_in_count_and_bytes(line: Line) -> None:
     large = bytes(MAX_BATCH_BYTES // 2)
-    first = line.call([b"PING"], later())  # the others wait as long as it is under way
-    calls = [line.call([b"PING"], later()) for _ in range(MAX_BATCH_COMMANDS + 1)]
-    calls += [line.call([b"ECHO", large], later()) for _ in range(5)]
+    first = line.call(pack([b"PING"]), later())
+    line.pause_writing()  # the others wait
+    calls = [line.call(pack([b"PING"]), later()) for _ in range(MAX_BATCH_COMMANDS + 1)]
+    calls += [line.call(pack([b"ECHO", large]), later()) for _ in range(5)]
     batches = [line._next_batch() for _ in range(5)]
     assert [len(batch) for batch in batches] == [MAX_BATCH_COMMANDS, 3, 2, 1, 0]
     line.close()
@@ -96,17 +98,24 @@ async def test_batches_are_bounded_in_count_and_bytes(line: Line) -> None:
     await asyncio.gather(first, *calls, return_exceptions=True)
 
 
+async def test_enough_commands_go_out_without_waiting_for_the_next_turn_of_the_event_loop(line: Line) -> None:
+    calls = [line.call(pack([b"PING"]), later()) for _ in range(1 + ENOUGH + 5)]
+    assert len(line._sent) == 1 + ENOUGH
+    assert len(line._pending) == 5
+    assert await asyncio.gather(*calls) == [b"PONG"] * len(calls)
+
+
 async def test_more_than_the_socket_takes_at_once_is_delivered_in_order(line: Line) -> None:
     values = [bytes([number]) * 300_000 for number in range(40)]
-    assert await asyncio.gather(*[line.call([b"ECHO", value], later()) for value in values]) == values
+    assert await asyncio.gather(*[line.call(pack([b"ECHO", value]), later()) for value in values]) == values
 
 
 async def test_an_error_reaches_only_the_caller_whose_command_it_is(line: Line) -> None:
     commands = [[b"ECHO", b"a"], [b"NONSENSE"], [b"ECHO"], [b"ECHO", b"b"]]
-    replies = await asyncio.gather(*[line.call(command, later()) for command in commands], return_exceptions=True)
+    replies = await asyncio.gather(*[line.call(pack(command), later()) for command in commands], return_exceptions=True)
     assert [replies[0], replies[3]] == [b"a", b"b"]
     assert all(isinstance(reply, ResponseError) for reply in replies[1:3])
-    assert await line.call([b"ECHO", b"c"], later()) == b"c"
+    assert await line.call(pack([b"ECHO", b"c"]), later()) == b"c"
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -131,7 +140,7 @@ async def test_whoever_is_cancelled_whenever_everybody_else_gets_their_own_reply
     async def ask(number: int) -> None:
         for turn in range(10):
             value = b"%d:%d:%s" % (number, turn, b"x" * chance.choice([1, 1, 1, 9_000]))
-            call = asyncio.ensure_future(line.call([b"ECHO", value], later()))
+            call = asyncio.ensure_future(line.call(pack([b"ECHO", value]), later()))
             for _ in range(chance.randrange(6)):
                 await asyncio.sleep(0)
             if chance.random() < 0.4:
@@ -176,11 +185,11 @@ async def test_whatever_breaks_whenever_nobody_gets_the_reply_of_another(
 async def test_a_caller_who_is_cancelled_before_its_command_left_sends_nothing(
     redis_server: Server, line: Line
 ) -> None:
-    first = line.call([b"ECHO", b"first"], later())
-    second = line.call([b"INCR", b"counter"], later())  # the first is under way, this one waits for the next turn
+    first = line.call(pack([b"ECHO", b"first"]), later())
+    second = line.call(pack([b"INCR", b"counter"]), later())  # the first is under way, this one waits for the next turn
     second.cancel()
     assert await first == b"first"
-    assert await line.call([b"EXISTS", b"counter"], later()) == 0
+    assert await line.call(pack([b"EXISTS", b"counter"]), later()) == 0
 
 
 async def test_a_cancelled_caller_does_not_undo_the_write_of_another(store: RedisStore) -> None:
@@ -193,7 +202,7 @@ async def test_a_cancelled_caller_does_not_undo_the_write_of_another(store: Redi
 
 
 async def test_a_reply_that_nobody_asked_for_closes_the_connection(redis_server: Server, line: Line) -> None:
-    await line.call([b"SUBSCRIBE", b"news"], later())
+    await line.call(pack([b"SUBSCRIBE", b"news"]), later())
     redis_server.client.publish("news", "surprise")
     await asyncio.wait_for(asyncio.wait([line._task]), 5)
     assert line.dead
@@ -235,18 +244,18 @@ async def test_a_command_on_a_connection_lost_this_very_turn_leaves_the_next_con
 ) -> None:
     for _ in range(3):
         lost = Line(UnixDomainSocketConnection(path=str(redis_server.socket)))
-        await lost.call([b"PING"], later())
+        await lost.call(pack([b"PING"]), later())
         assert lost._transport is not None
         lost._transport.abort()  # as it does by itself when it meets a reset; closed at the next turn
         with pytest.raises(RedisConnectionError):
-            await lost.call([b"PING"], later())
+            await lost.call(pack([b"PING"]), later())
         await lost.aclose()
 
 
 async def test_the_clients_socket_timeout_cuts_off_no_slow_reply_and_no_idle_connection(between: Proxy) -> None:
     async with Redis.from_url(between.url, socket_timeout=0.05) as client:
         line = Line(client.connection_pool.make_connection())
-        assert await line.call([b"BLPOP", b"nothing", b"0.2"], later()) is None
+        assert await line.call(pack([b"BLPOP", b"nothing", b"0.2"]), later()) is None
         await line.aclose()
     assert between.connections == 1
 
@@ -255,7 +264,7 @@ async def test_a_connection_that_is_given_up_while_it_is_being_made_ends(between
     async with Redis.from_url(between.url, protocol=2) as client:
         for step in range(150):
             line = Line(client.connection_pool.make_connection())
-            call = line.call([b"PING"], asyncio.get_running_loop().time() + step * 0.00005)
+            call = line.call(pack([b"PING"]), asyncio.get_running_loop().time() + step * 0.00005)
             await asyncio.wait([call])
             assert call.exception() is not None or call.result() == b"PONG"
             async with asyncio.timeout(5):
@@ -264,7 +273,7 @@ async def test_a_connection_that_is_given_up_while_it_is_being_made_ends(between
 
 async def test_closing_a_line_tells_those_who_wait(redis_server: Server, line: Line) -> None:
     redis_server.suspend()
-    call = asyncio.ensure_future(line.call([b"PING"], later()))
+    call = asyncio.ensure_future(line.call(pack([b"PING"]), later()))
     await asyncio.sleep(0)
     await line.aclose()
     redis_server.resume()

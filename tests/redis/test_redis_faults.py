@@ -13,6 +13,7 @@ from redis.backoff import ConstantBackoff
 from asgi_sessions.exceptions import StoreFull, StoreTimeout, StoreUnavailable
 from asgi_sessions.stores.base import Stored
 from asgi_sessions.stores.redis import RedisStore
+from asgi_sessions.stores.resp import pack
 from tests.servers import KINDS, Proxy, Server, proxy, server
 
 HANDLE = bytes(range(16))
@@ -261,7 +262,7 @@ async def test_a_connection_that_was_logged_out_is_replaced() -> None:
         store = RedisStore(f"redis://:pass@127.0.0.1:{running.port}/0")
         await store.create(HANDLE, OLD, b"data", 5_000_000_000.0)
         (line,) = store._lines._lines.values()
-        await line.call([b"RESET"], asyncio.get_running_loop().time() + 5)
+        await line.call(pack([b"RESET"]), asyncio.get_running_loop().time() + 5)
         assert await store.read(HANDLE) == Stored(OLD, b"data")
         assert line.dead
         await store.close()
