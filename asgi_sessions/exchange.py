@@ -111,7 +111,10 @@ class Exchange(msgspec.Struct, eq=False):
         now = self.now()
         try:
             loaded = self._read_cookie(binding, now)
-            session._fill(loaded, None if loaded is None else binding.codec.values_again(loaded.record))
+            if loaded is None:
+                session._fill(None)
+            else:
+                session._fill(loaded, binding.codec.values_again(loaded.record))
         except CookieRefused as exc:
             self._refuse(session, exc, now)
 
@@ -150,10 +153,13 @@ class Exchange(msgspec.Struct, eq=False):
         now = self.now()
         try:
             loaded = self._read_cookie(binding, now)
-            owner = None if loaded is None else loaded.record.owner
-            if loaded is not None and owner is not None and loaded.record.owner_epoch != await epoch_of(binding, owner):
+            if loaded is None:
+                session._fill(None)
+                return
+            owner = loaded.record.owner
+            if owner is not None and loaded.record.owner_epoch != await epoch_of(binding, owner):
                 raise Unknown("all sessions of its owner were ended: the owner's epoch is another one now")
-            session._fill(loaded, None if loaded is None else binding.codec.values_again(loaded.record))
+            session._fill(loaded, binding.codec.values_again(loaded.record))
         except CookieRefused as exc:
             self._refuse(session, exc, now)
 
@@ -322,7 +328,9 @@ class Exchange(msgspec.Struct, eq=False):
         try:
             if plan.binding.server_side:
                 with limited(self.settings.commit_timeout):
-                    await self._store(plan)
+                    done = await (self._write_in_step(plan) if concerns_owner(plan) else self._write(plan))
+                if not done:
+                    raise self._drop(plan)
         except TimeoutError as exc:
             late = StoreTimeout(f"no commit within {self.settings.commit_timeout} s")
             late.__cause__ = exc
@@ -335,54 +343,49 @@ class Exchange(msgspec.Struct, eq=False):
             if lost is not None:
                 failed.append((plan, lost))
 
-    async def _store(self, plan: Plan) -> None:
-        """
+    async def _write_in_step(self, plan: Plan) -> bool:
+        """``_write``, and what the index of owners has to know of it."""
+        if not plan.binding.indexed:
+            return await self._write(plan)
+        return await blamed(commit_in_step(plan, self._write, self.now), plan.binding.store, plan.binding.name)
+
+    async def _write(self, plan: Plan) -> bool:
+        """Bring the store in line with the plan.
+
+        Returns:
+            False: a logout, a login or a ``clear()`` elsewhere was faster.
+
         Raises:
-            SessionSuperseded: a logout, a login or a ``clear()`` elsewhere was faster.
             StoreError: the store could not do it.
         """
+        binding, session = plan.binding, plan.session
+        store: RecordStore = binding.store  # type: ignore[assignment]  # the other kind has nothing to write
+        codec = binding.codec
         try:
-            if plan.binding.indexed and concerns_owner(plan):
-                done = await commit_in_step(plan, self._write, self.now)
+            if plan.doomed is not None:
+                if not await store.remove(plan.doomed, codec):
+                    return False
+                session._holder = b""  # the lease went with the record
+            if plan.after is None:
+                return True
+            if plan.doomed is not None:  # gone for good: what is repeated, or saved again, must not miss it
+                if session._edits.doomed is plan.doomed:
+                    session._edit(doomed=None)
+                plan.doomed = None
+            if plan.created is not None:
+                await self._create(store, plan, plan.after, plan.created)
+                return True
+            before: Loaded = plan.before  # type: ignore[assignment]  # there is a record
+            if plan.change is None:
+                kept = await store.renew(before, codec, cast(float, plan.expires_at))
             else:
-                done = await self._write(plan)
+                kept = await store.commit(
+                    before, plan.change, codec, plan.version, plan.expires_at, session._holder, plan.release
+                )
         except SessionError:
             raise
         except Exception as exc:
-            raise unavailable(exc, plan.binding.store, plan.binding.name) from exc
-        if not done:
-            raise self._drop(plan)
-
-    async def _write(self, plan: Plan) -> bool:
-        """False: a logout, a login or a ``clear()`` elsewhere was faster."""
-        store: RecordStore = plan.binding.store  # type: ignore[assignment]  # the other kind has nothing to write
-        codec = plan.binding.codec
-        if plan.doomed is not None:
-            if not await store.remove(plan.doomed, codec):
-                return False
-            plan.session._holder = b""  # the lease went with the record
-        if plan.after is None:
-            return True
-        if plan.doomed is not None:  # gone for good: what is repeated, or saved again, must not miss it
-            if plan.session._edits.doomed is plan.doomed:
-                plan.session._edit(doomed=None)
-            plan.doomed = None
-        if plan.created is not None:
-            await self._create(store, plan, plan.after, plan.created)
-            return True
-        before: Loaded = plan.before  # type: ignore[assignment]  # there is a record
-        if plan.change is None:
-            kept = await store.renew(before, codec, cast(float, plan.expires_at))
-        else:
-            kept = await store.commit(
-                before,
-                plan.change,
-                codec,
-                version=plan.version,
-                expires_at=plan.expires_at,
-                holder=plan.session._holder,
-                release=plan.release,
-            )
+            raise unavailable(exc, store, binding.name) from exc
         if kept is None:
             return False
         plan.after = replace(plan.after, record=kept.record, version=kept.version)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 
 import anyio
+import msgspec
 
 __all__ = ["limited"]
 
@@ -23,8 +24,17 @@ def limited(seconds: float) -> AbstractContextManager[object]:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return anyio.fail_after(seconds)
+    task = asyncio.current_task(loop)
+    if task is None:
+        raise RuntimeError("a time limit needs a task")
     watch = _watches.get((loop, seconds))
-    return _Limit(_watch(loop, seconds) if watch is None else watch)
+    if watch is None:
+        watch = _watch(loop, seconds)
+    limit = _Limit(watch, task, task.cancelling())
+    until = watch.until[limit] = loop.time() + seconds
+    if watch.timer is None:
+        watch.watch(until)
+    return limit
 
 
 class _Watch:
@@ -52,33 +62,24 @@ class _Watch:
             limit.expire()
 
 
-class _Limit:
-    __slots__ = ("_cancelling", "_expired", "_task", "_watch")
-
-    def __init__(self, watch: _Watch) -> None:
-        self._watch = watch
-        self._expired = False
+class _Limit(msgspec.Struct, eq=False):
+    watch: _Watch
+    task: asyncio.Task[object]
+    cancelling: int
+    expired: bool = False
 
     def __enter__(self) -> None:
-        watch = self._watch
-        task = asyncio.current_task(watch.loop)
-        if task is None:
-            raise RuntimeError("a time limit needs a task")
-        self._task = task
-        self._cancelling = task.cancelling()
-        until = watch.until[self] = watch.loop.time() + watch.seconds
-        if watch.timer is None:
-            watch.watch(until)
+        """It began when it was made."""
 
     def expire(self) -> None:
-        self._expired = True
-        self._task.cancel()
+        self.expired = True
+        self.task.cancel()
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watch.until.pop(self, None)
-        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        self.watch.until.pop(self, None)
+        if self.expired and self.task.uncancel() <= self.cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from exc
 
 

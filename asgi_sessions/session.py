@@ -111,6 +111,7 @@ class Edits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NOTHING = Edits()
+NO_VALUES: Mapping[Any, Any] = {}
 EDITABLE = tuple(field.name for field in msgspec.structs.fields(Edits))
 
 
@@ -164,7 +165,7 @@ class Session(LazyDict):
         self.accessed = self._exchange.accessed = True
 
     def _fill(
-        self, loaded: Loaded | None, values: Mapping[Any, Any] | None = None, error: CookieRefused | None = None
+        self, loaded: Loaded | None, values: Mapping[Any, Any] = NO_VALUES, error: CookieRefused | None = None
     ) -> None:
         """Take what was found in the store and its decoded values, or nothing; drops what this request did so far."""
         if self._pending:

@@ -5,9 +5,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
 from os import urandom
 from random import random
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import anyio
+import msgspec
 from msgspec.structs import replace
 
 from ..exceptions import (
@@ -24,7 +25,7 @@ from ..lifetime import Lifetime
 from ..record import HANDLE_SIZE, Change, Lease, Record, RecordCodec, Token, apply, check_token, token_of
 from ..sealing import Unsealed
 from ..session import Loaded
-from .turns import Turn
+from .turns import Turn, turn
 
 __all__ = ["RecordStore", "Store", "Stored"]
 
@@ -36,8 +37,8 @@ COMMIT_ATTEMPTS = 40  # conflicts with other processes before a commit gives up,
 LONGEST_PAUSE = 0.1  # seconds between two of them
 
 
-class Stored(NamedTuple):
-    """A record as a store keeps it.
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """A record as a store keeps it: ``Stored(version, data)``.
 
     Attributes:
         version: 8 bytes, chosen by the caller of ``create`` and ``swap``.
@@ -188,7 +189,6 @@ class RecordStore(Store, ABC):
         loaded: Loaded,
         change: Change,
         codec: RecordCodec,
-        *,
         version: bytes,
         expires_at: float | None = None,
         holder: bytes = b"",
@@ -210,13 +210,14 @@ class RecordStore(Store, ABC):
             LeaseExpired: the lease ran out, or belongs to somebody else.
             StoreError: the store could not do it, or whether it did is unknown.
         """
-        turn = self.queue(loaded.handle)
-        if not turn.take():
-            await turn.wait()
+        mine = self.queue(loaded.handle)
+        if not mine.take():
+            await mine.wait()
         try:
             current = loaded
             for attempt in range(COMMIT_ATTEMPTS):
-                check_lease(current.record, holder, change.now)
+                if holder:
+                    check_lease(current.record, holder, change.now)
                 record = apply(change, current.record, codec.serializer, version)
                 if release or (record.epoch != current.record.epoch and not holder):
                     record = replace(record, lease=None)  # of another epoch the holder can not commit any more
@@ -232,7 +233,7 @@ class RecordStore(Store, ABC):
                 current = rival
                 await _pause(attempt)
         finally:
-            turn.leave()
+            mine.leave()
         raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} commits in a row met a newer record")
 
     async def renew(self, loaded: Loaded, codec: RecordCodec, expires_at: float) -> Loaded | None:
@@ -293,7 +294,7 @@ class RecordStore(Store, ABC):
 
     def queue(self, handle: bytes) -> Turn:
         """Commits to one handle queue up inside a process, rather than race."""
-        return Turn(self, handle)
+        return turn(self, handle)
 
 
 async def blamed(work: Awaitable[T], store: Store, name: str) -> T:
@@ -331,9 +332,7 @@ def only_one(found: Sequence[Loaded | CookieRefused]) -> Loaded:
 
 
 def check_lease(record: Record, holder: bytes, now: float) -> None:
-    """Raise LeaseExpired if ``holder`` has no lease on the record any more; nobody needs one for ordinary commits."""
-    if not holder:
-        return
+    """Raise LeaseExpired if ``holder`` has no lease on the record any more."""
     lease = record.lease
     if lease is None or lease.holder != holder or lease.until <= now:
         raise LeaseExpired("the exclusive section outlived its lease; nothing of it was committed")

@@ -268,9 +268,8 @@ class Lines:
     def __init__(self) -> None:
         self._lines: dict[tuple[asyncio.AbstractEventLoop, Hashable], Line] = {}
 
-    def get(self, address: Hashable, connect: Connect) -> Line:
+    def get(self, loop: asyncio.AbstractEventLoop, address: Hashable, connect: Connect) -> Line:
         """The running event loop's line to ``address``; a new one over ``connect()`` if there is none."""
-        loop = asyncio.get_running_loop()
         line = self._lines.get((loop, address))
         if line is None or line.dead:
             self._forget_closed_loops()

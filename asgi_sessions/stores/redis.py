@@ -5,8 +5,8 @@ import logging
 import struct
 import weakref
 from binascii import hexlify
-from collections.abc import Collection, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -32,6 +32,8 @@ from .resp import pack
 __all__ = ["RedisStore"]
 
 logger = logging.getLogger("asgi_sessions")
+
+T = TypeVar("T")
 
 VERSION_BYTES = 8
 ENTRY = struct.Struct(">16sd")  # handle and mark, as the scripts pack them
@@ -100,61 +102,58 @@ class RedisStore(RecordStore):
         Raises:
             StoreUnavailable: one of these failed.
         """
-        await self._ask(pack([b"GET", self._key_prefix]), self._key_prefix)
+        await self._ask(pack([b"GET", self._key_prefix]), self._key_prefix, bool)
 
     async def close(self) -> None:
         await self._lines.aclose()
 
-    async def read(self, handle: bytes) -> Stored | None:
+    def read(self, handle: bytes) -> Coroutine[Any, Any, Stored | None]:
         key = self._key_prefix + hexlify(handle)
-        return _stored(await self._ask(self._get % key, key))
+        return self._ask(self._get % key, key, _stored)
 
-    async def deadline(self, handle: bytes) -> float | None:
+    def deadline(self, handle: bytes) -> Coroutine[Any, Any, float | None]:
         key = self._key(handle)
-        milliseconds: int = await self._ask(pack([b"PEXPIRETIME", key]), key)
-        return milliseconds / 1000 if milliseconds > 0 else None
+        return self._ask(pack([b"PEXPIRETIME", key]), key, _seconds)
 
-    async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
-        return bool(await self._run(CREATE, self._key(handle), new + data, _milliseconds(expires_at)))
+    def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> Coroutine[Any, Any, bool]:
+        return self._run(CREATE, self._key(handle), (new + data, _milliseconds(expires_at)), bool)
 
-    async def swap(
+    def swap(
         self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
-    ) -> Stored | None:
-        deadline = () if expires_at is None else (_milliseconds(expires_at),)
-        kept = await self._run(SWAP, self._key(handle), old, new + data, *deadline)
-        return Stored(new, data) if kept == 1 else _stored(kept)
+    ) -> Coroutine[Any, Any, Stored | None]:
+        ours = Stored(new, data)
+        args = (old, new + data) if expires_at is None else (old, new + data, _milliseconds(expires_at))
+        return self._run(SWAP, self._key(handle), args, lambda kept: ours if kept == 1 else _stored(kept))
 
-    async def touch(self, handle: bytes, version: bytes, expires_at: float) -> bool:
-        return bool(await self._run(TOUCH, self._key(handle), version, _milliseconds(expires_at)))
+    def touch(self, handle: bytes, version: bytes, expires_at: float) -> Coroutine[Any, Any, bool]:
+        return self._run(TOUCH, self._key(handle), (version, _milliseconds(expires_at)), bool)
 
-    async def delete(self, handle: bytes, version: bytes | None = None) -> Stored | None:
-        return _stored(await self._run(DELETE, self._key(handle), *(() if version is None else (version,))))
+    def delete(self, handle: bytes, version: bytes | None = None) -> Coroutine[Any, Any, Stored | None]:
+        return self._run(DELETE, self._key(handle), () if version is None else (version,), _stored)
 
     async def quarantine(self, handle: bytes, version: bytes) -> None:
         """Rename it to ``{key}:corrupt``, where it ends at its deadline; without the right to RENAME it stays."""
         try:
-            await self._run(QUARANTINE, self._key(handle), version)
+            await self._run(QUARANTINE, self._key(handle), (version,), bool)
         except StoreError as exc:
             logger.warning("session record %s was not put aside: %s", handle.hex(), exc)
 
-    async def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
+    def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> Coroutine[Any, Any, bytes]:
         """See ``OwnerIndex.enlist``; one round trip."""
-        generation: bytes = await self._run(ENLIST, self._owner_key(owner), handle, _milliseconds(expires_at))
-        return generation
+        return self._run(ENLIST, self._owner_key(owner), (handle, _milliseconds(expires_at)), bytes)
 
     async def delist(self, owner: bytes, handles: Collection[bytes] | Mapping[bytes, int]) -> None:
         """See ``OwnerIndex.delist``; one round trip for each thousand."""
         for part in portions(handles, DELISTED_AT_ONCE):
-            await self._run(DELIST, self._owner_key(owner), _pack(part))
+            await self._run(DELIST, self._owner_key(owner), (_pack(part),), bool)
 
-    async def listed(self, owner: bytes) -> dict[bytes, int]:
+    def listed(self, owner: bytes) -> Coroutine[Any, Any, dict[bytes, int]]:
         """See ``OwnerIndex.listed``; one round trip."""
-        packed: bytes = await self._run(LISTED, self._owner_key(owner))
-        return {handle: int(mark) for handle, mark in ENTRY.iter_unpack(packed)}
+        return self._run(LISTED, self._owner_key(owner), (), _entries)
 
     async def bar(self, owner: bytes, generation: bytes, until: float) -> None:
         """See ``OwnerIndex.bar``; one round trip."""
-        await self._run(BAR, self._owner_key(owner), generation, _milliseconds(until))
+        await self._run(BAR, self._owner_key(owner), (generation, _milliseconds(until)), bool)
 
     def _owner_key(self, owner: bytes) -> bytes:
         # Twice as long in hex as a handle, so that no record's key is one of these.
@@ -164,24 +163,35 @@ class RedisStore(RecordStore):
         # Hex costs 16 bytes per key; it can be typed into redis-cli, and never contains a cluster's {hash tag}.
         return self._key_prefix + hexlify(handle)
 
-    def _run(self, script: Script, key: bytes, *args: bytes) -> Coroutine[Any, Any, Any]:
+    def _run(
+        self, script: Script, key: bytes, args: tuple[bytes, ...], read: Callable[[Any], T]
+    ) -> Coroutine[Any, Any, T]:
         if not self._by_digest:
-            return self._ask(script.by_source(key, args), key)
-        return self._ask(script.by_digest(key, args), key, script, args)
+            return self._ask(script.by_source(key, args), key, read)
+        return self._ask(script.by_digest(key, args), key, read, script, args)
 
-    async def _ask(self, command: bytes, key: bytes, script: Script | None = None, args: tuple[bytes, ...] = ()) -> Any:
-        """The reply to a command; None where the key is of another type.
+    async def _ask(
+        self,
+        command: bytes,
+        key: bytes,
+        read: Callable[[Any], T],
+        script: Script | None = None,
+        args: tuple[bytes, ...] = (),
+    ) -> T:
+        """Send a command; it is one coroutine from the verb to the wire, as each costs a request half a microsecond.
 
         Args:
             command: packed.
-            script, args: what it runs by its digest.
+            read: what the reply means; it is given None where the key is of another type.
+            script, args: what the command runs by its digest.
         """
-        deadline = _now() + self._timeout
+        loop = _running_loop()
+        deadline = loop.time() + self._timeout
         tries, refused = self._route.tries, None
         try:
             while True:
                 try:
-                    reply = await self._route.send(command, key, deadline)
+                    reply = await self._route.send(command, key, loop, deadline)
                 except (RedisConnectionError, ReadOnlyError):
                     tries -= 1
                     if not tries:
@@ -193,10 +203,10 @@ class RedisStore(RecordStore):
                 else:
                     if refused is not None:
                         self._by_digest = isinstance(refused, NoScriptError)
-                    return reply
+                    return read(reply)
         except (RedisError, RedisClusterException, OSError) as exc:
             if "WRONGTYPE" in str(exc) and not key.startswith(self._owner_prefix):
-                return None  # somebody else's key, of another type; an index, though, must not look empty
+                return read(None)  # somebody else's key, of another type; an index, though, must not look empty
             raise self._store_error(exc) from exc
 
     def _store_error(self, exc: Exception) -> StoreError:
@@ -210,9 +220,9 @@ class RedisStore(RecordStore):
         return StoreUnavailable(reason)
 
 
-def _now() -> float:
+def _running_loop() -> asyncio.AbstractEventLoop:
     try:
-        return asyncio.get_running_loop().time()
+        return asyncio.get_running_loop()
     except RuntimeError as exc:
         raise NotSupported("RedisStore needs asyncio, as redis-py does; on trio, use another store") from exc
 
@@ -221,6 +231,14 @@ def _stored(value: bytes | None) -> Stored | None:
     if value is None or len(value) < VERSION_BYTES:
         return None
     return Stored(value[:VERSION_BYTES], value[VERSION_BYTES:])
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return milliseconds / 1000 if milliseconds is not None and milliseconds > 0 else None
+
+
+def _entries(packed: bytes) -> dict[bytes, int]:
+    return {handle: int(mark) for handle, mark in ENTRY.iter_unpack(packed)}
 
 
 def _milliseconds(at: float) -> bytes:

@@ -28,7 +28,7 @@ class Route(Protocol):
 
     tries: int
 
-    def send(self, command: bytes, key: bytes, deadline: float) -> Awaitable[Any]: ...
+    def send(self, command: bytes, key: bytes, loop: asyncio.AbstractEventLoop, deadline: float) -> Awaitable[Any]: ...
 
 
 class PoolRoute:
@@ -47,8 +47,10 @@ class PoolRoute:
             f"Redis service {self._pool.service_name}" if hasattr(self._pool, "service_name") else f"Redis at {where}"
         )
 
-    def send(self, command: bytes, key: bytes, deadline: float) -> "asyncio.Future[Any]":
-        return self._lines.get(None, self._pool.make_connection).call(command, deadline)
+    def send(
+        self, command: bytes, key: bytes, loop: asyncio.AbstractEventLoop, deadline: float
+    ) -> "asyncio.Future[Any]":
+        return self._lines.get(loop, None, self._pool.make_connection).call(command, deadline)
 
 
 class ClusterRoute:
@@ -63,22 +65,22 @@ class ClusterRoute:
     def __str__(self) -> str:
         return "Redis cluster"
 
-    async def send(self, command: bytes, key: bytes, deadline: float) -> Any:
+    async def send(self, command: bytes, key: bytes, loop: asyncio.AbstractEventLoop, deadline: float) -> Any:
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._send(command, key, deadline)
+                return await self._send(command, key, loop, deadline)
         except TimeoutError as exc:
             raise RedisTimeoutError("no answer in time") from exc
 
-    def _line(self, node: ClusterNode | None) -> Line:
+    def _line(self, loop: asyncio.AbstractEventLoop, node: ClusterNode | None) -> Line:
         if node is None:  # for redis-py's type only: it returns no None for a primary
             raise RedisConnectionError("no node has the key's slot")
-        return self._lines.get(node.name, lambda: node.connection_class(**node.connection_kwargs))
+        return self._lines.get(loop, node.name, lambda: node.connection_class(**node.connection_kwargs))
 
-    async def _send(self, command: bytes, key: bytes, deadline: float) -> Any:
+    async def _send(self, command: bytes, key: bytes, loop: asyncio.AbstractEventLoop, deadline: float) -> Any:
         await self._client.initialize()
         try:
-            line = self._line(self._client.get_node_from_key(key))  # type: ignore[arg-type]  # bytes are fine
+            line = self._line(loop, self._client.get_node_from_key(key))  # type: ignore[arg-type]  # bytes are fine
             return await line.call(command, deadline)
         except (RedisConnectionError, ReadOnlyError, AskError, TryAgainError, ClusterDownError):
             name, *args = unpack(command)

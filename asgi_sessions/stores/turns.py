@@ -7,24 +7,22 @@ from collections import deque
 from types import TracebackType
 
 import anyio
+import msgspec
 from anyio.lowlevel import current_token
 
-__all__ = ["Turn"]
+__all__ = ["Turn", "turn"]
 
 # Who waits, first come first served, by what is taken now; in each event loop apart, whose events are no other's.
 _taken: dict[tuple[object, int, bytes], deque[anyio.Event] | None] = {}
 
 
-class Turn:
-    """``async with Turn(owner, key):`` waits until nobody else of this event loop is inside for the same two.
+class Turn(msgspec.Struct, eq=False):
+    """``async with turn(owner, key):`` waits until nobody else of this event loop is inside for the same two.
 
-    By hand, which costs a third where nobody waits: ``if not turn.take(): await turn.wait()``, at the end ``leave()``.
+    By hand, which costs a third where nobody waits: ``if not mine.take(): await mine.wait()``, then ``mine.leave()``.
     """
 
-    __slots__ = ("_key",)
-
-    def __init__(self, owner: object, key: bytes) -> None:
-        self._key = (_loop(), id(owner), key)
+    _key: tuple[object, int, bytes]
 
     def take(self) -> bool:
         """Go inside if nobody is; False: ``wait()`` first."""
@@ -67,8 +65,10 @@ class Turn:
         self.leave()
 
 
-def _loop() -> object:
+def turn(owner: object, key: bytes) -> Turn:
+    """The next turn of ``owner`` with ``key``."""
     try:
-        return asyncio.get_running_loop()
+        loop: object = asyncio.get_running_loop()
     except RuntimeError:  # trio
-        return current_token()
+        loop = current_token()
+    return Turn((loop, id(owner), key))

@@ -27,7 +27,7 @@ from asgi_sessions import (
     StoreTimeout,
     StoreUnavailable,
 )
-from asgi_sessions.stores.turns import Turn
+from asgi_sessions.stores.turns import turn
 from tests.browser import KEY, Browser, Clock, application, read
 
 from .test_late import Socket, sockets
@@ -384,7 +384,7 @@ async def test_a_commit_that_finds_itself_done_is_not_done_again() -> None:
     await visitor.get("/write")
 
     async def race() -> None:
-        store_queue, store.queue = store.queue, lambda handle: Turn(object(), handle)  # type: ignore[method-assign]
+        store_queue, store.queue = store.queue, lambda handle: turn(object(), handle)  # type: ignore[method-assign]
         await Browser(rival_app, jar=dict(visitor.jar)).get("/second")
         store.queue = store_queue  # type: ignore[method-assign]  # as it was
 

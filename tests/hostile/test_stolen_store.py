@@ -25,7 +25,7 @@ def dump(target: Target) -> bytes:
             return b"".join(key + client.get(key) for key in client.keys(f"{target.path}:*"))
     assert isinstance(target.store, MemoryStore)
     return repr(target.store._records).encode() + b"".join(
-        part for handle, (stored, _) in target.store._records.items() for part in (handle, *stored)
+        part for handle, (stored, _) in target.store._records.items() for part in (handle, stored.version, stored.data)
     )
 
 

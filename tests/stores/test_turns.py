@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from asgi_sessions.stores.turns import Turn, _taken
+from asgi_sessions.stores.turns import _taken, turn
 
 OWNER = object()
 
@@ -17,12 +17,12 @@ async def test_turns_come_in_the_order_of_asking_and_leave_nothing_behind() -> N
     order: list[int] = []
 
     async def take(number: int) -> None:
-        async with Turn(OWNER, b"key"):
+        async with turn(OWNER, b"key"):
             order.append(number)
             await anyio.lowlevel.checkpoint()
             order.append(number)
 
-    async with anyio.create_task_group() as group, Turn(OWNER, b"key"):
+    async with anyio.create_task_group() as group, turn(OWNER, b"key"):
         for number in range(5):
             group.start_soon(take, number)
             await anyio.wait_all_tasks_blocked()
@@ -32,7 +32,7 @@ async def test_turns_come_in_the_order_of_asking_and_leave_nothing_behind() -> N
 
 async def test_other_keys_and_owners_do_not_wait() -> None:
     with anyio.fail_after(5):
-        async with Turn(OWNER, b"key"), Turn(OWNER, b"other"), Turn(object(), b"key"):
+        async with turn(OWNER, b"key"), turn(OWNER, b"other"), turn(object(), b"key"):
             pass
 
 
@@ -42,13 +42,13 @@ async def test_who_is_cancelled_holds_up_nobody(when: str) -> None:
 
     async def take(name: str, scope: anyio.CancelScope) -> None:
         with scope:
-            async with Turn(OWNER, b"key"):
+            async with turn(OWNER, b"key"):
                 done.append(name)
 
     first, second = anyio.CancelScope(), anyio.CancelScope()
     async with anyio.create_task_group() as group:
-        turn = Turn(OWNER, b"key")
-        await turn.__aenter__()
+        mine = turn(OWNER, b"key")
+        await mine.__aenter__()
         group.start_soon(take, "first", first)
         await anyio.wait_all_tasks_blocked()
         group.start_soon(take, "second", second)
@@ -56,9 +56,9 @@ async def test_who_is_cancelled_holds_up_nobody(when: str) -> None:
         if when == "waiting":
             first.cancel()
             await anyio.wait_all_tasks_blocked()
-            turn.leave()
+            mine.leave()
         else:
-            turn.leave()
+            mine.leave()
             first.cancel()
     assert done[-1:] == ["second"]
     assert not _taken
@@ -66,6 +66,6 @@ async def test_who_is_cancelled_holds_up_nobody(when: str) -> None:
 
 async def test_an_error_inside_gives_the_turn_on() -> None:
     with pytest.raises(ZeroDivisionError):
-        async with Turn(OWNER, b"key"):
+        async with turn(OWNER, b"key"):
             _ = 1 / 0
     assert not _taken

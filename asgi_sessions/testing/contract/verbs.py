@@ -21,7 +21,7 @@ class VerbContract:
         kept = await store.read(HANDLE)
         assert kept == Stored(OLD, b"data")
         assert isinstance(kept, Stored)
-        assert [type(part) for part in kept] == [bytes, bytes]
+        assert [type(kept.version), type(kept.data)] == [bytes, bytes]
 
     async def test_nothing_is_there_before(self, store: RecordStore) -> None:
         assert await store.read(HANDLE) is None
