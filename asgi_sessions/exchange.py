@@ -77,6 +77,7 @@ class Exchange(msgspec.Struct, eq=False):
         ended: whether it ended one of them.
         started: whether the response headers are gone.
         stored: whether one of the sessions lives on the server.
+        epochs: whether the owner of one of them has an epoch.
         lock: see ``saving``; None until it is needed.
         set_cookies: by name, path and domain: the values of Set-Cookie that wait to be sent.
     """
@@ -89,6 +90,7 @@ class Exchange(msgspec.Struct, eq=False):
     ended: bool = False
     started: bool = False
     stored: bool = False
+    epochs: bool = False
     lock: anyio.Lock | None = None
     set_cookies: dict[CookieScope, bytes] = {}
 
@@ -149,7 +151,7 @@ class Exchange(msgspec.Struct, eq=False):
             raise unavailable(exc, store, binding.name) from exc
 
     async def _load_with_epoch(self, session: Session, binding: Binding) -> None:
-        self.stored = True
+        self.epochs = True
         now = self.now()
         try:
             loaded = self._read_cookie(binding, now)
@@ -257,18 +259,16 @@ class Exchange(msgspec.Struct, eq=False):
         plan = prepare(session, self.now(), self.secure)
         return _late(plan) if self.started and plan is not None else plan
 
-    def prepare_response(self, session: Session) -> Plan | None:
-        """``prepare`` for the last time before the response starts.
+    def renew_waiting(self, session: Session) -> Plan | None:
+        """A renewal, if a cookie of an earlier ``save()`` still waits: it is made anew, and the store asked again.
 
-        A cookie of an earlier ``save()`` that still waits is made anew together with a renewal, which tells whether the
-        session is still there: a login or logout in between has sent a newer cookie.
+        That tells whether the session is still there: a login or logout in between has sent a newer cookie.
         """
-        plan = self.prepare(session)
-        if self.set_cookies and plan is None and session._policy.server_side and session._loaded is not None:
-            name = session._policy.cookie_name.encode()
-            if any(scope[0] == name for scope in self.set_cookies):
-                return renewal(session, self.now(), self.secure)
-        return plan
+        name = session._policy.cookie_name.encode()
+        if not session._policy.server_side or session._loaded is None:
+            return None
+        waits = any(scope[0] == name for scope in self.set_cookies)
+        return renewal(session, self.now(), self.secure) if waits else None
 
     async def commit(self, plans: Sequence[Plan]) -> list[tuple[Plan, SessionError]]:
         """Do what was prepared, all at once; a cancellation lets it complete.

@@ -1,5 +1,6 @@
 """When a session ends, and when it is due for renewal."""
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -26,7 +27,7 @@ class Lifetime:
         absolute_timeout: an upper bound, counted from the session's creation or its last ``regenerate()`` (login),
             that no activity extends (OWASP Session Management Cheat Sheet, "Absolute Timeout"). None: no bound.
         duration: seconds from one renewal to the end.
-        interval: seconds from one renewal to the next.
+        interval: seconds from one renewal to the next; infinite if it is not rolling.
 
     Raises:
         ValueError: if a figure is not a number of seconds, or contradicts another one.
@@ -50,7 +51,7 @@ class Lifetime:
         if self.refresh_interval is not None and self.refresh_interval < 0:
             raise ValueError(f"refresh_interval={self.refresh_interval!r}: must not be negative; None picks one")
         object.__setattr__(self, "duration", self.browser_session_ttl if self.max_age is None else self.max_age)
-        object.__setattr__(self, "interval", self._interval())
+        object.__setattr__(self, "interval", self._interval() if self.rolling else math.inf)
         bounds = [self.duration] if self.absolute_timeout is None else [self.duration, self.absolute_timeout]
         if self.rolling and self.duration > 0 and (self.refresh_interval or 0) >= min(bounds):
             raise ValueError(
@@ -75,9 +76,9 @@ class Lifetime:
             return end
         return min(end, started_at + self.absolute_timeout)
 
-    def is_due(self, renewed_at: float, now: float) -> bool:
-        """Whether an accessed session is due for renewal."""
-        return self.rolling and now - renewed_at >= self.interval
+    def due_at(self, renewed_at: float) -> float:
+        """When an accessed session that was renewed at this instant is due for renewal (POSIX seconds)."""
+        return renewed_at + self.interval
 
     def cookie_max_age(self, expires_at: float, now: float) -> int | None:
         """The cookie's ``Max-Age``; None for a browser-session cookie."""

@@ -139,7 +139,8 @@ class SessionMiddleware:
         self._raises = on_store_error == "raise"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        kind = scope["type"]
+        if kind != "http" and kind != "websocket":
             await self._lifespan(scope, receive, send)
             return
         settings, own = self._settings, self._configuration.default
@@ -156,7 +157,7 @@ class SessionMiddleware:
                     await exchange.load_record(session)
                 except StoreError as exc:
                     session._failure = exc  # raised when the session is used
-            if scope["type"] == "websocket":
+            if kind == "websocket":
                 receive = responder.receive
             await self.app(scope, receive, responder.send)
             if exchange.accessed and responder.is_unfinished():
@@ -248,7 +249,7 @@ class Responder(msgspec.Struct, eq=False):
             raise self.error
         if exchange.lock is not None and exchange.lock.locked():
             return self._send_after_save(message)
-        if exchange.stored and self._sessions.joins():
+        if exchange.epochs and self._sessions.joins():
             return self._send_after_epochs(message)
         plans = self._sessions.prepare()
         if exchange.stored and plans:

@@ -88,13 +88,13 @@ def prepare(session: Session, now: float, secure: bool) -> Plan | None:
     """
     binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
     before, edits = session._loaded, session._edits
-    lifetime = session._lifetime
-    due = before is not None and (before.stale or lifetime.is_due(before.renewed_at, now))
+    due = before is not None and now >= before.due_at
     if not (due or session._written or session._shared or edits is not NOTHING):
         return None
     values = session._encode()
     if edits is NOTHING and before is not None and not due and values == session._base:
         return None
+    lifetime = session._lifetime
     kept_empty = binding.server_side and before is not None and not edits.cleared
     if lifetime.duration <= 0 or not (dict.__len__(session) or kept_empty or session._has_content()):
         return _end(session, binding, values, secure)
@@ -208,7 +208,7 @@ def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) 
     if size > MAX_COOKIE:
         raise CookieTooLarge(binding.name, size, MAX_COOKIE, _largest_keys(plan))
     ends_at = lifetime.expires_at(now, after.record.started_at)
-    plan.after = after = replace(after, renewed_at=now, stale=False, ends_at=ends_at)
+    plan.after = after = replace(after, renewed_at=now, stale=False, ends_at=ends_at, due_at=lifetime.due_at(now))
     plan.expires_at = ends_at
     opened = Token(after.handle, after.secret, digest(after.secret), now) if binding.server_side else after
     binding.opener.add(value, opened)  # type: ignore[arg-type]  # the one that its kind of session needs

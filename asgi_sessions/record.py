@@ -24,8 +24,8 @@ __all__ = [
     "check_end",
     "check_token",
     "digest",
-    "ends_at",
     "merge",
+    "times_of",
     "token_of",
 ]
 
@@ -207,18 +207,17 @@ def token_of(unsealed: Unsealed) -> Token:
     return Token(handle, secret, digest(secret), unsealed.sealed_at, unsealed.stale)
 
 
-def check_token(record: Record, token: Token, lifetime: Lifetime, now: float) -> None:
+def check_token(record: Record, token: Token, now: float) -> None:
     """Raise why this token does not open this record, compared in constant time; return None if it does."""
     presented = token.digest
     if not compare_digest(presented, record.secret_hash):
         if record.previous_hash and now < record.previous_until and compare_digest(presented, record.previous_hash):
             raise Superseded("the session was regenerated a moment ago, by a login as a rule")
         raise Unknown("the store holds no session for this cookie")
-    check_end(ends_at(record, lifetime, token.renewed_at), now)
 
 
-def ends_at(record: Record, lifetime: Lifetime, renewed_at: float) -> float:
-    """When the session ends, in POSIX seconds, whatever the store or the browser keep.
+def times_of(record: Record, lifetime: Lifetime, renewed_at: float, stale: bool) -> tuple[float, float]:
+    """When the session ends, whatever the store or the browser keep, and when it is due for renewal (POSIX seconds).
 
     Raises:
         Malformed: the lifetime that the record chooses can not be right.
@@ -228,7 +227,8 @@ def ends_at(record: Record, lifetime: Lifetime, renewed_at: float) -> float:
             lifetime = lifetime.chosen(record.remember)
         except ValueError as exc:
             raise Malformed("the record's lifetime can not be right") from exc
-    return lifetime.expires_at(renewed_at=renewed_at, started_at=record.started_at)
+    due_at = 0.0 if stale else lifetime.due_at(renewed_at)
+    return lifetime.expires_at(renewed_at, record.started_at), due_at
 
 
 def check_end(ends_at: float, now: float) -> None:
@@ -276,14 +276,19 @@ class RecordCodec:
         """
         known = self._known.get(handle)
         if known is not None and known[0] == data:
-            return known[1], self.values_again(known[1])
+            record = known[1]
+            return record, self.serializer.loads_again(record.values)  # type: ignore[return-value]  # it was a dict
         record = self.decode(data, handle)
         values = self.values(record)
+        self.remember(data, handle, record)
+        return record, values
+
+    def remember(self, data: bytes, handle: bytes, record: Record) -> None:
+        """For ``load``: the record is what ``decode`` makes of the bytes, and ``values`` has found nothing wrong."""
         if len(data) <= MAX_KNOWN:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()  # one atomic step: threads may share a codec
             self._known[handle] = data, record
-        return record, values
 
     def values(self, record: Record) -> dict[Any, Any]:
         """

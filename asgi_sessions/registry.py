@@ -190,13 +190,18 @@ class SessionRegistry(msgspec.Struct, eq=False):
         Raises:
             SerializationError, CookieTooLarge: the first session that can not be stored; none will be.
         """
+        exchange = self._exchange
         plans: list[Plan] = []
         for session in self._sessions.values():
+            if not session.accessed:
+                continue
             try:
-                plan = self._exchange.prepare_response(session)
+                plan = exchange.prepare(session)
             except SessionSuperseded as exc:
                 logger.warning("%s", exc)
                 continue
+            if plan is None and exchange.set_cookies:
+                plan = exchange.renew_waiting(session)
             if plan is not None:
                 plans.append(plan)
         return plans

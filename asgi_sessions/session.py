@@ -71,7 +71,8 @@ class Loaded(msgspec.Struct, frozen=True, gc=False):
     handle: bytes = b""
     secret: bytes = b""
     version: bytes = b""
-    ends_at: float = 0.0  # POSIX seconds; of a cookie session
+    ends_at: float = 0.0  # POSIX seconds; if it is not renewed
+    due_at: float = 0.0  # POSIX seconds; when it is due for renewal, or for sealing under the present key
 
     def __repr__(self) -> str:
         # Whoever prints it, in a debugger or a crash report, must not print the secret.

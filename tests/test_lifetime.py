@@ -1,5 +1,6 @@
 """When a session ends and when it is renewed: properties over all configurations, and the boundaries by hand."""
 
+import math
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ def test_nothing_extends_a_session_beyond_its_absolute_timeout(
     now = renewed_at = started_at
     for pause in pauses:
         now += pause
-        if lifetime.is_due(renewed_at, now):
+        if now >= lifetime.due_at(renewed_at):
             renewed_at = now
         ends_at = lifetime.expires_at(renewed_at=renewed_at, started_at=started_at)
         assert lifetime.absolute_timeout is None or ends_at <= started_at + lifetime.absolute_timeout
@@ -57,11 +58,11 @@ def test_nothing_extends_a_session_beyond_its_absolute_timeout(
 def test_who_comes_back_within_an_interval_is_always_renewed_in_time(lifetime: Lifetime, renewed_at: float) -> None:
     """Two visits less than half a lifetime apart: the second one finds the session alive, and renews it if due."""
     if not lifetime.rolling:
-        assert not lifetime.is_due(renewed_at, renewed_at + 100 * lifetime.duration)
+        assert renewed_at + 100 * lifetime.duration < lifetime.due_at(renewed_at)
         return
     assert 0 < lifetime.interval <= lifetime.duration / 2
-    assert not lifetime.is_due(renewed_at, renewed_at)
-    assert lifetime.is_due(renewed_at, renewed_at + lifetime.interval + 0.001)
+    assert renewed_at < lifetime.due_at(renewed_at)
+    assert renewed_at + lifetime.interval + 0.001 >= lifetime.due_at(renewed_at)
 
 
 @quickly
@@ -115,8 +116,8 @@ def test_a_remembered_lifetime_shorter_than_the_refresh_interval_is_still_renewe
 )
 def test_the_renewal_interval(options: dict[str, Any], interval: float) -> None:
     lifetime = Lifetime(**options)
-    assert lifetime.is_due(NOW, NOW + interval)
-    assert interval == 0 or not lifetime.is_due(NOW, NOW + interval - 0.5)
+    assert NOW + interval >= lifetime.due_at(NOW)
+    assert interval == 0 or NOW + interval - 0.5 < lifetime.due_at(NOW)
 
 
 @pytest.mark.parametrize("max_age", [0, -1, -3600.5])
@@ -150,7 +151,7 @@ def test_what_contradicts_itself_is_refused(options: dict[str, Any], message: st
 
 
 def test_without_renewal_any_refresh_interval_will_do() -> None:
-    assert not Lifetime(max_age=60, refresh_interval=60, rolling=False).is_due(NOW, NOW + 60)
+    assert Lifetime(max_age=60, refresh_interval=60, rolling=False).due_at(NOW) == math.inf
 
 
 def test_a_configured_interval_holds_for_a_chosen_lifetime_that_it_fits() -> None:

@@ -24,10 +24,11 @@ from asgi_sessions.record import (
     RecordCodec,
     Token,
     apply,
+    check_end,
     check_token,
     digest,
-    ends_at,
     merge,
+    times_of,
 )
 from asgi_sessions.serializers import Serializer
 
@@ -213,7 +214,8 @@ LIFETIME = Lifetime(max_age=3600)
 
 
 def opened(record: Record, secret: bytes, now: float = NOW) -> None:
-    check_token(record, Token(b"handle", secret, digest(secret), NOW), LIFETIME, now)
+    check_token(record, Token(b"handle", secret, digest(secret), NOW), now)
+    check_end(times_of(record, LIFETIME, NOW, stale=False)[0], now)
 
 
 def test_the_secret_opens_its_record() -> None:
@@ -253,8 +255,13 @@ def test_a_session_is_over_at_its_end_and_not_before() -> None:
 
 def test_what_was_chosen_at_run_time_decides_when_it_is_over() -> None:
     remembered = record_of({}, remember=10 * 3600)
-    assert ends_at(remembered, LIFETIME, NOW) == NOW + 10 * 3600
-    assert ends_at(remembered, Lifetime(max_age=3600, absolute_timeout=7200), NOW) == NOW - 100 + 7200
+    assert times_of(remembered, LIFETIME, NOW, stale=False) == (NOW + 10 * 3600, NOW + 3600)
+    bounded = Lifetime(max_age=3600, absolute_timeout=7200)
+    assert times_of(remembered, bounded, NOW, stale=False)[0] == NOW - 100 + 7200
+
+
+def test_what_was_sealed_under_a_former_key_is_due_at_once() -> None:
+    assert times_of(record_of({}), LIFETIME, NOW, stale=True)[1] < NOW
 
 
 # -- written and read --------------------------------------------------------------------------------------------------

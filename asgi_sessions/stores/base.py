@@ -22,7 +22,19 @@ from ..exceptions import (
     Unknown,
 )
 from ..lifetime import Lifetime
-from ..record import HANDLE_SIZE, Change, Lease, Record, RecordCodec, Token, apply, check_token, token_of
+from ..record import (
+    HANDLE_SIZE,
+    Change,
+    Lease,
+    Record,
+    RecordCodec,
+    Token,
+    apply,
+    check_end,
+    check_token,
+    times_of,
+    token_of,
+)
 from ..sealing import Unsealed
 from ..session import Loaded
 from .turns import Turn, turn
@@ -155,8 +167,11 @@ class RecordStore(Store, ABC):
             logger.warning("session record %s can not be read and is put aside: %s", handle.hex(), exc)
             await self.quarantine(handle, stored.version)
             raise Malformed("the record can not be read") from exc
-        check_token(record, token, lifetime, now)
-        return Loaded(record, token.renewed_at, token.stale, handle, token.secret, stored.version), values
+        check_token(record, token, now)
+        ends_at, due_at = times_of(record, lifetime, token.renewed_at, token.stale)
+        check_end(ends_at, now)
+        version = stored.version
+        return Loaded(record, token.renewed_at, token.stale, handle, token.secret, version, ends_at, due_at), values
 
     async def load_one_of(
         self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float
@@ -224,6 +239,7 @@ class RecordStore(Store, ABC):
                 data = codec.encode(record, loaded.handle)
                 kept = await self.swap(loaded.handle, current.version, version, data, expires_at)
                 if kept is not None and kept.version == version and kept.data == data:
+                    codec.remember(data, loaded.handle, record)
                     return replace(loaded, record=record, version=version)
                 rival = self._decode(kept, codec, loaded)
                 if rival is None or version in rival.record.commits:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..exceptions import CookieRefused
 from ..lifetime import Lifetime
-from ..record import RecordCodec, check_end, ends_at
+from ..record import RecordCodec, check_end, times_of
 from ..sealing import Unsealed
 from ..session import Loaded
 from .base import Store, only_one
@@ -29,8 +29,8 @@ class CookieStore(Store):
         """
         record = codec.decode(token.token)
         codec.values(record)
-        end = ends_at(record, lifetime, token.sealed_at)
-        return Loaded(record, token.sealed_at, token.stale, ends_at=end)
+        ends_at, due_at = times_of(record, lifetime, token.sealed_at, token.stale)
+        return Loaded(record, token.sealed_at, token.stale, ends_at=ends_at, due_at=due_at)
 
     def one_of(self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float) -> Loaded:
         """Of several tokens the session that is alive; of tokens of the same session, the one sealed last.

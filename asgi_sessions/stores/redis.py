@@ -185,7 +185,10 @@ class RedisStore(RecordStore):
             read: what the reply means; it is given None where the key is of another type.
             script, args: what the command runs by its digest.
         """
-        loop = _running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError as exc:
+            raise NotSupported("RedisStore needs asyncio, as redis-py does; on trio, use another store") from exc
         deadline = loop.time() + self._timeout
         tries, refused = self._route.tries, None
         try:
@@ -218,13 +221,6 @@ class RedisStore(RecordStore):
         if isinstance(exc, NoPermissionError) or "ACL failure" in reason or "can't run this command" in reason:
             return StoreUnavailable(f"{reason}; {PERMISSIONS.format(prefix=self._prefix)}")
         return StoreUnavailable(reason)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError as exc:
-        raise NotSupported("RedisStore needs asyncio, as redis-py does; on trio, use another store") from exc
 
 
 def _stored(value: bytes | None) -> Stored | None:

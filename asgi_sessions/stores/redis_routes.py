@@ -39,6 +39,7 @@ class PoolRoute:
     def __init__(self, pool: ConnectionPool, lines: Lines) -> None:
         self._pool = pool
         self._lines = lines
+        self._line: Line | None = None  # the one that was used last
 
     def __str__(self) -> str:
         options = self._pool.connection_kwargs
@@ -50,7 +51,10 @@ class PoolRoute:
     def send(
         self, command: bytes, key: bytes, loop: asyncio.AbstractEventLoop, deadline: float
     ) -> "asyncio.Future[Any]":
-        return self._lines.get(loop, None, self._pool.make_connection).call(command, deadline)
+        line = self._line
+        if line is None or line.loop is not loop or line.dead:
+            line = self._line = self._lines.get(loop, None, self._pool.make_connection)
+        return line.call(command, deadline)
 
 
 class ClusterRoute:

@@ -67,7 +67,7 @@ async def test_sessions_go_over_tls_many_at_once_and_large_ones(secured: Secured
     replies = await asyncio.gather(*[store.read(handle) for handle in records])
     assert replies == [Stored(VERSION, data) for data in records.values()]
     large = Stored(b"version2", bytes(10_000_000))
-    assert await store.swap(bytes(16), VERSION, *large) == large
+    assert await store.swap(bytes(16), VERSION, large.version, large.data) == large
     assert await store.read(bytes(16)) == large
     await store.close()
 

@@ -45,7 +45,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[FilesystemStore]:
     store = FilesystemStore(path, timeout=1.0)
-    await store.create(HANDLE, *KEPT, soon())
+    await store.create(HANDLE, KEPT.version, KEPT.data, soon())
     yield store
     await store.close()
 
@@ -62,7 +62,7 @@ async def test_nobody_else_can_read_directories_and_files(path: Path) -> None:
     before = os.umask(0)
     try:
         store = FilesystemStore(path)
-        await store.create(HANDLE, *KEPT, soon())
+        await store.create(HANDLE, KEPT.version, KEPT.data, soon())
         await store.close()
     finally:
         os.umask(before)
@@ -101,7 +101,7 @@ async def test_two_stores_share_a_directory(store: FilesystemStore, path: Path) 
 async def test_a_directory_that_was_removed_is_made_again(store: FilesystemStore, path: Path) -> None:
     shutil.rmtree(path)
     assert await store.read(HANDLE) is None
-    assert await store.create(HANDLE, *KEPT, soon())
+    assert await store.create(HANDLE, KEPT.version, KEPT.data, soon())
 
 
 def test_under_trio_it_says_what_it_needs(path: Path) -> None:
@@ -187,7 +187,7 @@ async def test_what_is_no_record_is_put_aside_and_not_followed(
         assert await verb(store) is None
     assert not os.path.lexists(file)
     assert len(list(file.parent.glob("*.corrupt"))) == 1
-    assert await store.create(HANDLE, *KEPT, soon())
+    assert await store.create(HANDLE, KEPT.version, KEPT.data, soon())
     assert await store.read(HANDLE) == KEPT
 
 
@@ -394,7 +394,7 @@ def fill(disk: Path) -> None:
 
 async def test_on_a_full_disk_the_old_record_stays_and_logout_works(small_disk: Path) -> None:
     store = FilesystemStore(small_disk / "sessions")
-    await store.create(HANDLE, *KEPT, soon())
+    await store.create(HANDLE, KEPT.version, KEPT.data, soon())
     fill(small_disk)
     with pytest.raises(StoreFull, match="No space left") as caught:
         await store.swap(HANDLE, OLD, NEW, b"x" * 50_000)
@@ -410,7 +410,7 @@ async def test_a_path_that_is_no_directory_is_unavailable(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     store = FilesystemStore(tmp_path / "file" / "sessions")
     with pytest.raises(StoreUnavailable, match="Not a directory") as caught:
-        await store.create(HANDLE, *KEPT, soon())
+        await store.create(HANDLE, KEPT.version, KEPT.data, soon())
     assert isinstance(caught.value.__cause__, NotADirectoryError)
     await store.close()
 

@@ -42,7 +42,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[FilesystemStore]:
     store = FilesystemStore(path, timeout=1.0, threads=1, max_bytes=MAX_BYTES)
-    await store.create(HANDLE, *KEPT, soon())
+    await store.create(HANDLE, KEPT.version, KEPT.data, soon())
     yield store
     await store.close()
 
@@ -265,8 +265,8 @@ def make_read_only(disk: Path) -> None:
 @pytest.fixture
 async def read_only_store(disk: Path) -> AsyncIterator[FilesystemStore]:
     store = FilesystemStore(disk / "sessions")
-    await store.create(HANDLE, *KEPT, soon())
-    await store.create(bytes(16), *KEPT, soon())
+    await store.create(HANDLE, KEPT.version, KEPT.data, soon())
+    await store.create(bytes(16), KEPT.version, KEPT.data, soon())
     record_file(disk / "sessions", bytes(16)).write_bytes(b"no record")
     make_read_only(disk)
     yield store
