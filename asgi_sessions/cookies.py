@@ -10,6 +10,7 @@ RFC 9110 (tokens, Vary); RFC 9111 (Cache-Control).
 import dataclasses
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from .exceptions import Duplicate
@@ -82,8 +83,8 @@ def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
             end = header.find(b";", start)
             if end < 0:
                 end = len(header)
-            whole = (at == 0 or header[at - 2 : at] == b"; ") and header[start - 1 : start] == b"="
-            if whole and header.find(name, end) < 0:  # as browsers write it, and named but once
+            alone = header[at - 2 : start] == _pair_start(name) if at else header[len(name) : start] == b"="
+            if alone and header.find(name, end) < 0:  # as browsers write it, and named but once
                 value = header[start:end].strip(_WSP)
                 if values:
                     _add(value, name, values)
@@ -92,6 +93,11 @@ def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
             else:
                 _collect(header, name, at, values)
     return values
+
+
+@lru_cache(1024)
+def _pair_start(name: bytes) -> bytes:
+    return b"; " + name + b"="
 
 
 def _collect(header: bytes, name: bytes, at: int, values: list[bytes]) -> None:
@@ -280,7 +286,7 @@ class CookieWriter:
         self._prefix, self._scope = self.name + b"=", scope.encode("ascii")
         self._tails = _tail(options, self.is_secure(False)), _tail(options, self.is_secure(True))
 
-    def set(self, value: bytes, *, max_age: int | None, secure: bool) -> bytes:
+    def set(self, value: bytes, max_age: int | None, secure: bool) -> bytes:
         """The header's value that sets the cookie.
 
         Args:
@@ -304,9 +310,9 @@ class CookieWriter:
         """Whether the cookie gets Secure; ``secure``: whether the connection's scheme is https or wss."""
         return secure if self._https_only is None else self._https_only
 
-    def size(self, value_length: int) -> int:
+    def size(self, value: bytes) -> int:
         """Bytes that count against ``MAX_COOKIE``: name and value, without the ``=`` (RFC 6265bis, 5.6)."""
-        return len(self.name) + value_length
+        return len(self.name) + len(value)
 
 
 def _tail(options: CookieOptions, secure: bool) -> bytes:

@@ -80,9 +80,14 @@ class Lifetime:
         """When an accessed session that was renewed at this instant is due for renewal (POSIX seconds)."""
         return renewed_at + self.interval
 
-    def cookie_max_age(self, expires_at: float, now: float) -> int | None:
-        """The cookie's ``Max-Age``; None for a browser-session cookie."""
-        return None if self.max_age is None else max(0, int(expires_at - now))
+    def renewed(self, now: float, started_at: float) -> tuple[float, float, int | None]:
+        """What a renewal makes of a session: when it ends, when it is due again, and its cookie's ``Max-Age``.
+
+        The last one is None for a browser-session cookie.
+        """
+        ends_at = self.expires_at(now, started_at)
+        max_age = None if self.max_age is None else int(ends_at - now)
+        return ends_at, now + self.interval, max_age if max_age is None or max_age > 0 else 0
 
 
 @lru_cache(1024)

@@ -94,7 +94,8 @@ def prepare(session: Session, now: float, secure: bool) -> Plan | None:
     values = session._encode()
     if edits is NOTHING and before is not None and not due and values == session._base:
         return None
-    lifetime = session._lifetime
+    chosen = edits is not NOTHING or (before is not None and before.record.remember is not None)
+    lifetime = session._lifetime if chosen else binding.lifetime
     kept_empty = binding.server_side and before is not None and not edits.cleared
     if lifetime.duration <= 0 or not (dict.__len__(session) or kept_empty or session._has_content()):
         return _end(session, binding, values, secure)
@@ -203,22 +204,22 @@ def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) 
     """Put the token into a cookie, which renews the session."""
     binding = plan.binding
     after: Loaded = plan.after  # type: ignore[assignment]  # it was planned before
+    writer = binding.writer
     value = binding.sealer.seal(token, now)
-    size = binding.writer.size(len(value))
+    size = writer.size(value)
     if size > MAX_COOKIE:
         raise CookieTooLarge(binding.name, size, MAX_COOKIE, _largest_keys(plan))
-    ends_at = lifetime.expires_at(now, after.record.started_at)
-    plan.after = after = replace(after, renewed_at=now, stale=False, ends_at=ends_at, due_at=lifetime.due_at(now))
+    ends_at, due_at, max_age = lifetime.renewed(now, after.record.started_at)
     plan.expires_at = ends_at
+    plan.after = after = Loaded(after.record, now, False, after.handle, after.secret, after.version, ends_at, due_at)
     opened = Token(after.handle, after.secret, digest(after.secret), now) if binding.server_side else after
     binding.opener.add(value, opened)  # type: ignore[arg-type]  # the one that its kind of session needs
-    max_age = lifetime.cookie_max_age(ends_at, now)
     if plan.edits.cookie is UNSET and not after.record.cookie and plan.doomed is None:
-        plan.cookies = {binding.writer.scope: binding.writer.set(value, max_age=max_age, secure=secure)}
+        plan.cookies = {writer.scope: writer.set(value, max_age, secure)}
         return
     writer = _writer(binding, plan.session.cookie_options)
     plan.cookies = _moved(plan, writer, secure)
-    plan.cookies[writer.scope] = writer.set(value, max_age=max_age, secure=secure)
+    plan.cookies[writer.scope] = writer.set(value, max_age, secure)
 
 
 def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[CookieScope, bytes]:

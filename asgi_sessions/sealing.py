@@ -68,7 +68,7 @@ class Signer:
         self._macs = [_HMAC(key) for key in keys]
 
     def seal(self, token: bytes, now: float) -> bytes:
-        signed = _encode(_pack_time(now) + token)
+        signed = _encode(int(now).to_bytes(TIME_SIZE, "big") + token)
         return signed + b"." + self._macs[0].signature(signed)
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
@@ -113,7 +113,7 @@ class Encrypter:
         self._purpose = purpose
 
     def seal(self, token: bytes, now: float) -> bytes:
-        return _encode(self._ciphers[0].seal(_pack_time(now) + token, self._purpose))
+        return _encode(self._ciphers[0].seal(int(now).to_bytes(TIME_SIZE, "big") + token, self._purpose))
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
         if len(value) > MAX_SEALED:
@@ -211,10 +211,6 @@ def _not_signed(signed: bytes, signature: bytes) -> Malformed | BadSignature:
     except Malformed as exc:
         return exc
     return BadSignature("the signature does not match")
-
-
-def _pack_time(now: float) -> bytes:
-    return int(now).to_bytes(TIME_SIZE, "big")
 
 
 def _opened(opened: bytes, now: float, stale: bool) -> Unsealed:

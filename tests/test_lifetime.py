@@ -66,12 +66,11 @@ def test_who_comes_back_within_an_interval_is_always_renewed_in_time(lifetime: L
 
 
 @quickly
-@given(lifetimes, instants, instants, instants)
-def test_the_cookie_never_outlives_the_session(
-    lifetime: Lifetime, started_at: float, renewed_at: float, now: float
-) -> None:
-    ends_at = lifetime.expires_at(renewed_at=renewed_at, started_at=started_at)
-    max_age = lifetime.cookie_max_age(expires_at=ends_at, now=now)
+@given(lifetimes, instants, instants)
+def test_the_cookie_never_outlives_the_session(lifetime: Lifetime, started_at: float, now: float) -> None:
+    ends_at, due_at, max_age = lifetime.renewed(now, started_at)
+    assert ends_at == lifetime.expires_at(now, started_at)
+    assert due_at == lifetime.due_at(now)
     assert (max_age is None) == (lifetime.max_age is None)
     if max_age is not None:
         assert max_age >= 0
@@ -94,7 +93,7 @@ def test_forgetting_makes_it_a_browser_session(lifetime: Lifetime) -> None:
     forgotten = lifetime.chosen(0)
     assert forgotten.max_age is None
     assert forgotten.duration == lifetime.browser_session_ttl
-    assert forgotten.cookie_max_age(expires_at=NOW + 60, now=NOW) is None
+    assert forgotten.renewed(NOW, NOW)[2] is None
 
 
 def test_a_remembered_lifetime_shorter_than_the_refresh_interval_is_still_renewed() -> None:
@@ -124,7 +123,7 @@ def test_the_renewal_interval(options: dict[str, Any], interval: float) -> None:
 def test_no_lifetime_is_over_at_once(max_age: float) -> None:
     lifetime = Lifetime(max_age=max_age)
     assert lifetime.expires_at(renewed_at=NOW, started_at=NOW) <= NOW
-    assert lifetime.cookie_max_age(expires_at=NOW + max_age, now=NOW) == 0
+    assert lifetime.renewed(NOW, NOW)[2] == 0
 
 
 @pytest.mark.parametrize("option", ["max_age", "browser_session_ttl", "refresh_interval", "absolute_timeout"])
