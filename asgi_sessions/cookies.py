@@ -39,6 +39,7 @@ MAX_AGE_LIMIT = 400 * 86400  # seconds; browsers shorten what is longer (RFC 626
 
 _MAX_NAME = 256  # bytes; ours, so that the value has room
 _MAX_ATTRIBUTE = 1024  # bytes; browsers ignore an attribute whose value is longer (RFC 6265bis, 5.6)
+_ENDINGS_KEPT = 64  # of one session's cookies: as many different Max-Age
 _MAX_HOST = 253  # characters of a host name (RFC 1035, 2.3.4, without the length octets at both ends)
 
 _WSP = b" \t"
@@ -273,7 +274,7 @@ class CookieWriter:
         TypeError, ValueError: as ``CookieOptions.validate``.
     """
 
-    __slots__ = ("_https_only", "_prefix", "_scope", "_tails", "name", "options", "scope")
+    __slots__ = ("_endings", "_https_only", "_prefix", "_scope", "_tails", "name", "options", "scope")
 
     def __init__(self, name: str, options: CookieOptions) -> None:
         options.validate(name)
@@ -284,6 +285,7 @@ class CookieWriter:
         self._https_only = True if must else options.https_only
         scope = f"; Path={options.path}" + (f"; Domain={options.domain}" if options.domain else "")
         self._prefix, self._scope = self.name + b"=", scope.encode("ascii")
+        self._endings: dict[tuple[int | None, bool], bytes] = {}  # what comes after the value; mostly one and the same
         self._tails = _tail(options, self.is_secure(False)), _tail(options, self.is_secure(True))
 
     def set(self, value: bytes, max_age: int | None, secure: bool) -> bytes:
@@ -295,11 +297,17 @@ class CookieWriter:
             max_age: seconds, brought between 0 and 400 days; None: until the browser is closed.
             secure: whether the connection's scheme is https or wss.
         """
-        if max_age is None:
-            return self._prefix + value + self._scope + self._tails[secure]
-        if not 0 <= max_age <= MAX_AGE_LIMIT:
-            max_age = 0 if max_age < 0 else MAX_AGE_LIMIT
-        return b"%b%b%b; Max-Age=%d%b" % (self._prefix, value, self._scope, max_age, self._tails[secure])
+        ending = self._endings.get((max_age, secure))
+        if ending is None:
+            ending = self._ending(max_age, secure)
+        return self._prefix + value + ending
+
+    def _ending(self, max_age: int | None, secure: bool) -> bytes:
+        age = b"" if max_age is None else b"; Max-Age=%d" % min(max(max_age, 0), MAX_AGE_LIMIT)
+        if len(self._endings) >= _ENDINGS_KEPT:
+            self._endings.clear()  # one atomic step: threads may share a writer
+        ending = self._endings[max_age, secure] = self._scope + age + self._tails[secure]
+        return ending
 
     def expire(self, *, secure: bool) -> bytes:
         """The header's value that deletes the cookie; has the attributes without which browsers keep it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -116,7 +116,7 @@ class Exchange(msgspec.Struct, eq=False):
             if loaded is None:
                 session._fill(None)
             else:
-                session._fill(loaded, binding.codec.values_again(loaded.record))
+                session._fill(loaded, binding.serializer.loads_again(loaded.record.values))  # type: ignore[arg-type]
         except CookieRefused as exc:
             self._refuse(session, exc, now)
 
@@ -280,8 +280,12 @@ class Exchange(msgspec.Struct, eq=False):
         if not plans:
             return failed
         try:
-            await self._execute_all(plans, failed)
+            if len(plans) == 1:
+                await self._execute(plans[0], failed)
+            else:
+                await self._execute_all(plans, failed)
         except anyio.get_cancelled_exc_class():
+            failed.clear()
             with anyio.CancelScope(shield=True):
                 # Every write of a store is safe to repeat, so this costs nothing as long as nobody cancels.
                 await undisturbed(self._execute_all(plans, failed))
@@ -306,18 +310,15 @@ class Exchange(msgspec.Struct, eq=False):
     def finish(self, plan: Plan) -> None:
         """Note what was committed, or what needs no more than a cookie."""
         plan.done = True
-        plan.session._committed(plan.after, plan.values, plan.edits, plan.filling)
+        session = plan.session
+        session._committed(plan.after, plan.values, plan.edits, plan.filling)
         if plan.cookies and not self.started:
             self.set_cookies.update(plan.cookies)
-            plan.session._adopted = False
+            session._adopted = False
             if plan.before is None and not (self.secure or self.settings.warned) and FORWARDED in self.headers:
                 self._warn_about_secure(plan)
 
-    def _execute_all(self, plans: Sequence[Plan], failed: list[tuple[Plan, SessionError]]) -> Awaitable[None]:
-        failed.clear()
-        return self._execute(plans[0], failed) if len(plans) == 1 else self._execute_several(plans, failed)
-
-    async def _execute_several(self, plans: Sequence[Plan], failed: list[tuple[Plan, SessionError]]) -> None:
+    async def _execute_all(self, plans: Sequence[Plan], failed: list[tuple[Plan, SessionError]]) -> None:
         async with anyio.create_task_group() as group:
             for plan in plans:
                 group.start_soon(self._execute, plan, failed)

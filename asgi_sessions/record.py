@@ -121,6 +121,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         secret_hash: of the new secret, after ``regenerate()``; empty without.
         owner, remember, cookie, label: the new one, or UNSET.
         now: POSIX seconds.
+        only_values: nothing but the dict was changed, as with most changes.
     """
 
     base: bytes
@@ -134,6 +135,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     remember: int | UnsetType | None = UNSET
     cookie: Mapping[str, str | bool | None] | UnsetType = UNSET
     label: Mapping[str, str] | UnsetType = UNSET
+    only_values: bool = False
 
 
 def apply(change: Change, record: Record, serializer: Serializer, version: bytes = b"") -> Record:
@@ -141,7 +143,11 @@ def apply(change: Change, record: Record, serializer: Serializer, version: bytes
 
     The caller has checked that both are of one epoch. The lease is carried through.
     """
-    fields: dict[str, Any] = {"values": _merge_values(change, record, serializer)}
+    values = _merge_values(change, record, serializer)
+    commits = (*record.commits, version)[-COMMITS_KEPT:] if version else record.commits
+    if change.only_values:
+        return msgspec.structs.replace(record, values=values, commits=commits)
+    fields: dict[str, Any] = {"values": values, "commits": commits}
     if change.cleared or change.added or change.consumed:
         fields["flashes"] = _merge_flashes(change, record)
     if change.cleared or change.secret_hash:
@@ -159,8 +165,6 @@ def apply(change: Change, record: Record, serializer: Serializer, version: bytes
         fields["cookie"] = change.cookie
     if change.label is not UNSET:
         fields["label"] = change.label
-    if version:
-        fields["commits"] = (*record.commits, version)[-COMMITS_KEPT:]
     return msgspec.structs.replace(record, **fields)
 
 

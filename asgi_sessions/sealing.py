@@ -92,12 +92,12 @@ class _HMAC:
 
     def __init__(self, key: bytes) -> None:
         padded = key.ljust(sha256().block_size, b"\x00")
-        self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
-        self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in padded)).copy
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in padded)).copy
 
     def signature(self, message: bytes) -> bytes:
         """As base64url."""
-        inner, outer = self._inner.copy(), self._outer.copy()
+        inner, outer = self._inner(), self._outer()
         inner.update(message)
         outer.update(inner.digest())
         return b2a_base64(outer.digest(), newline=False).translate(_TO_URL)[:-1]

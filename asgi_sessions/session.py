@@ -521,6 +521,8 @@ class Session(LazyDict):
 
     def _change(self, values: bytes, now: float, secret_hash: bytes = b"") -> Change:
         edits = self._edits
+        if edits is NOTHING:
+            return Change(base=self._base, values=values, now=now, only_values=True)
         return Change(
             base=self._base,
             values=values,
