@@ -269,17 +269,19 @@ class CookieWriter:
         name: the cookie's name, as ``find`` takes it.
         options: the attributes.
         scope: name, path and domain: cookies that differ in one of them are different cookies.
+        room: bytes that the value may take: ``MAX_COOKIE`` counts name and value, without the ``=`` (RFC 6265bis, 5.6).
 
     Raises:
         TypeError, ValueError: as ``CookieOptions.validate``.
     """
 
-    __slots__ = ("_endings", "_https_only", "_prefix", "_scope", "_tails", "name", "options", "scope")
+    __slots__ = ("_endings", "_https_only", "_prefix", "_scope", "_tails", "name", "options", "room", "scope")
 
     def __init__(self, name: str, options: CookieOptions) -> None:
         options.validate(name)
         self.name = check_cookie_name(name)
         self.options = options
+        self.room = MAX_COOKIE - len(self.name)
         self.scope: CookieScope = self.name, options.path, options.domain
         must = is_prefixed(self.name) or options.same_site == "none" or options.partitioned
         self._https_only = True if must else options.https_only
@@ -317,10 +319,6 @@ class CookieWriter:
     def is_secure(self, secure: bool) -> bool:
         """Whether the cookie gets Secure; ``secure``: whether the connection's scheme is https or wss."""
         return secure if self._https_only is None else self._https_only
-
-    def size(self, value: bytes) -> int:
-        """Bytes that count against ``MAX_COOKIE``: name and value, without the ``=`` (RFC 6265bis, 5.6)."""
-        return len(self.name) + len(value)
 
 
 def _tail(options: CookieOptions, secure: bool) -> bytes:

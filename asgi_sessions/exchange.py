@@ -63,7 +63,7 @@ class Settings:
     warned: bool = False
 
 
-class Exchange(msgspec.Struct, eq=False):
+class Exchange(msgspec.Struct, eq=False, gc=False):
     """One request and its response, or one websocket.
 
     It refers neither to the scope nor to the sessions: a reference cycle would leave each request to the garbage
@@ -244,15 +244,13 @@ class Exchange(msgspec.Struct, eq=False):
     # -- committing -------------------------------------------------------------------------------------------------
 
     def prepare(self, session: Session) -> Plan | None:
-        """Decide, encode and check what is due for a session; None: nothing.
+        """Decide, encode and check what is due for a session that was accessed; None: nothing.
 
         Raises:
             SerializationError, CookieTooLarge: it can not be stored.
             ResponseStarted: it could only be done by a cookie, and the response headers are gone.
             SessionSuperseded: it ended or was regenerated meanwhile, and this request changed it.
         """
-        if not session.accessed or session._pending:
-            return None
         if session._superseded:
             self._give_up(session)
             return None

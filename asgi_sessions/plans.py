@@ -20,7 +20,7 @@ __all__ = ["Plan", "prepare", "renewal"]
 LARGEST_NAMED = 3  # keys in the message of CookieTooLarge
 
 
-class Plan(msgspec.Struct):
+class Plan(msgspec.Struct, gc=False):
     """What is to be done for one session; doing it twice is the same as doing it once.
 
     Attributes:
@@ -99,7 +99,7 @@ def prepare(session: Session, now: float, secure: bool) -> Plan | None:
     kept_empty = binding.server_side and before is not None and not edits.cleared
     if lifetime.duration <= 0 or not (dict.__len__(session) or kept_empty or session._has_content()):
         return _end(session, binding, values, secure)
-    changed = before is None or session._is_changed(values)
+    changed = before is None or (session._written and values != session._base) or session._is_changed(values)
     if not due and not changed:
         return None
     plan = Plan(session, binding, values, edits, session._filling, before, changed, edits.doomed)
@@ -206,9 +206,8 @@ def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) 
     after: Loaded = plan.after  # type: ignore[assignment]  # it was planned before
     writer = binding.writer
     value = binding.sealer.seal(token, now)
-    size = writer.size(value)
-    if size > MAX_COOKIE:
-        raise CookieTooLarge(binding.name, size, MAX_COOKIE, _largest_keys(plan))
+    if len(value) > writer.room:
+        raise CookieTooLarge(binding.name, len(writer.name) + len(value), MAX_COOKIE, _largest_keys(plan))
     ends_at, due_at, max_age = lifetime.renewed(now, after.record.started_at)
     plan.expires_at = ends_at
     plan.after = after = Loaded(after.record, now, False, after.handle, after.secret, after.version, ends_at, due_at)

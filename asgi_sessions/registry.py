@@ -16,7 +16,7 @@ from .exchange import Exchange
 from .exclusive import exclusive
 from .manager import SessionManager
 from .plans import Plan
-from .session import Session
+from .session import NOTHING, Session
 from .stores.base import Store
 
 logger = logging.getLogger("asgi_sessions")
@@ -208,8 +208,8 @@ class SessionRegistry(msgspec.Struct, eq=False):
 
     def is_different(self) -> bool:
         """Whether a session was changed since it was committed."""
-        for session in self._sessions.values():  # noqa: SIM110 - a generator costs more than the answer
-            if session._may_be_changed() and session._is_different():
+        for session in self._sessions.values():
+            if session._written or session._edits is not NOTHING or (session._shared and session._is_different()):
                 return True
         return False
 
@@ -227,6 +227,8 @@ class SessionRegistry(msgspec.Struct, eq=False):
         plans: list[Plan] = []
         failed: dict[str, SessionError] = {}
         for session in self:
+            if not session.accessed:
+                continue
             try:
                 plan = self._exchange.prepare(session)
             except SessionError as exc:

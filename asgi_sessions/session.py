@@ -537,14 +537,8 @@ class Session(LazyDict):
             label=edits.label,
         )
 
-    def _may_be_changed(self) -> bool:
-        """Whether it is worth encoding: False if nothing was written, nor anything handed out that changes unseen."""
-        return self._written or self._shared or self._edits is not NOTHING
-
     def _is_different(self) -> bool:
-        """Whether there is something to commit, or something that can not even be encoded, if it may be changed."""
-        if self._written or self._edits is not NOTHING:
-            return True
+        """Whether the values are others now, or such that they can not even be encoded."""
         try:
             return self._encode() != self._base
         except SessionError:

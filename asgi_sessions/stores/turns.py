@@ -16,7 +16,7 @@ __all__ = ["Turn", "turn"]
 _taken: dict[tuple[object, int, bytes], deque[anyio.Event] | None] = {}
 
 
-class Turn(msgspec.Struct, eq=False):
+class Turn(msgspec.Struct, eq=False, gc=False):
     """``async with turn(owner, key):`` waits until nobody else of this event loop is inside for the same two.
 
     By hand, which costs a third where nobody waits: ``if not mine.take(): await mine.wait()``, then ``mine.leave()``.
