@@ -9,6 +9,8 @@ from types import TracebackType
 import anyio
 import msgspec
 
+from .loops import running_loop
+
 __all__ = ["limited"]
 
 
@@ -21,7 +23,7 @@ def limited(seconds: float) -> AbstractContextManager[object]:
         TimeoutError: on leaving; it took longer.
     """
     try:
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
     except RuntimeError:
         return anyio.fail_after(seconds)
     task = asyncio.current_task(loop)

@@ -33,6 +33,7 @@ LAYERS = [
     "shapes",
     "models",
     "session",
+    "loops",
     "stores.turns",
     "stores.base",
     "stores.cookie",

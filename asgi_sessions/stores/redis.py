@@ -1,6 +1,5 @@
 """Sessions in Redis or Valkey, shared by all processes of an application."""
 
-import asyncio
 import logging
 import struct
 import weakref
@@ -21,6 +20,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..exceptions import NotSupported, StoreError, StoreFull, StoreTimeout, StoreUnavailable
+from ..loops import running_loop
 from ..record import HANDLE_SIZE
 from .base import RecordStore, Stored
 from .coalescer import Lines
@@ -186,7 +186,7 @@ class RedisStore(RecordStore):
             script, args: what the command runs by its digest.
         """
         try:
-            loop = asyncio.get_running_loop()
+            loop = running_loop()
         except RuntimeError as exc:
             raise NotSupported("RedisStore needs asyncio, as redis-py does; on trio, use another store") from exc
         deadline = loop.time() + self._timeout

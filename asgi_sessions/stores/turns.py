@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from types import TracebackType
 
 import anyio
 import msgspec
 from anyio.lowlevel import current_token
+
+from ..loops import running_loop
 
 __all__ = ["Turn", "turn"]
 
@@ -68,7 +69,7 @@ class Turn(msgspec.Struct, eq=False, gc=False):
 def turn(owner: object, key: bytes) -> Turn:
     """The next turn of ``owner`` with ``key``."""
     try:
-        loop: object = asyncio.get_running_loop()
+        loop: object = running_loop()
     except RuntimeError:  # trio
         loop = current_token()
     return Turn((loop, id(owner), key))
