@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -30,6 +30,7 @@ from .exceptions import (
     Unknown,
 )
 from .limits import limited
+from .opener import Opener
 from .owners import commit_in_step, concerns_owner, epoch_of
 from .plans import Plan, prepare, renewal
 from .readers import read_foreign
@@ -112,11 +113,11 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             )
         now = self.now()
         try:
-            loaded = self._read_cookie(binding, now)
-            if loaded is None:
+            found = self._read_cookie(binding, now)
+            if found is None:
                 session._fill(None)
             else:
-                session._fill(loaded, binding.serializer.loads_again(loaded.record.values))  # type: ignore[arg-type]
+                session._fill(*found)
         except CookieRefused as exc:
             self._refuse(session, exc, now)
 
@@ -136,7 +137,10 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         try:
             cookies = find(self.headers, binding.writer.name)
             if len(cookies) == 1:
-                token: Token = binding.opener.open(cookies[0], now)  # type: ignore[assignment]  # of the other kind
+                opener: Opener[Token] = binding.opener  # type: ignore[assignment]  # of the other kind
+                token = opener.known(cookies[0], now)
+                if token is None:
+                    token = opener.add(cookies[0], opener.open(cookies[0], now))
                 session._fill(*await store.load(token, binding.codec, binding.lifetime, now))
             elif cookies:
                 tokens = _unseal(binding, cookies, now)
@@ -154,32 +158,42 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         self.epochs = True
         now = self.now()
         try:
-            loaded = self._read_cookie(binding, now)
-            if loaded is None:
+            found = self._read_cookie(binding, now)
+            if found is None:
                 session._fill(None)
                 return
+            loaded, values = found
             owner = loaded.record.owner
             if owner is not None and loaded.record.owner_epoch != await epoch_of(binding, owner):
                 raise Unknown("all sessions of its owner were ended: the owner's epoch is another one now")
-            session._fill(loaded, binding.codec.values_again(loaded.record))
+            session._fill(loaded, values)
         except CookieRefused as exc:
             self._refuse(session, exc, now)
 
-    def _read_cookie(self, binding: Binding, now: float) -> Loaded | None:
-        """A session that lives in its cookie, if there is one.
+    def _read_cookie(self, binding: Binding, now: float) -> tuple[Loaded, dict[Any, Any]] | None:
+        """A session that lives in its cookie, and its values, if there is one.
 
         Raises:
             CookieRefused: there are cookies, but no session in them.
         """
         cookies = find(self.headers, binding.writer.name)
-        if len(cookies) == 1:
-            loaded: Loaded = binding.opener.open(cookies[0], now)  # type: ignore[assignment]  # of the other kind
-            check_end(loaded.ends_at, now)
-            return loaded
         if not cookies:
             return None
-        store: CookieStore = binding.store  # type: ignore[assignment]  # the other kind
-        return store.one_of(_unseal(binding, cookies, now), binding.codec, binding.lifetime, now)
+        codec = binding.codec
+        if len(cookies) > 1:
+            store: CookieStore = binding.store  # type: ignore[assignment]  # the other kind
+            loaded = store.one_of(_unseal(binding, cookies, now), codec, binding.lifetime, now)
+            return loaded, codec.values(loaded.record)
+        opener: Opener[Loaded] = binding.opener  # type: ignore[assignment]  # of the other kind
+        known = opener.known(cookies[0], now)
+        if known is not None:
+            check_end(known.ends_at, now)
+            return known, codec.values_again(known.record)
+        loaded = opener.open(cookies[0], now)
+        values = codec.values(loaded.record)
+        opener.add(cookies[0], loaded)
+        check_end(loaded.ends_at, now)
+        return loaded, values
 
     async def fetch_epoch(self, session: Session) -> None:
         """The epoch that a cookie session is sealed with from now on, if it got an owner."""

@@ -53,9 +53,9 @@ class Keyring:
     """One key for writing, others for reading only; every use has a key of its own, derived by HKDF-SHA256 (RFC 5869).
 
     How many messages one ``secret_key`` may seal: more than any site can. Signing: the best attack known on HMAC
-    needs the tags of 2**(n/2) messages (RFC 2104 section 6), for SHA-256 2**128. Encryption: nonces have 192 random bits,
-    of which up to 1024 messages share the first 96, and with them a derived key (see ``xaes``); after 2**55 messages the
-    risk that two nonces are the same is 2**-32. Where 64 processes go on with what they got by a fork, after 2**48.
+    needs the tags of 2**(n/2) messages (RFC 2104 section 6), for SHA-256 2**128. Encryption: nonces have 192 random
+    bits, of which up to 1024 messages share the first 96, and with them a derived key (see ``xaes``); after 2**55
+    messages the risk that two nonces are the same is 2**-32; with 64 processes forked from one that encrypts, 2**48.
 
     Args:
         secret_key: a str, bytes, or anything whose ``str()`` is the key, such as Starlette's ``Secret``.

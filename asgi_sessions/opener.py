@@ -40,23 +40,26 @@ class Opener(Generic[T]):
         self._read = read
         self._known: dict[bytes, T] = {}
 
-    def open(self, value: bytes, now: float) -> T:
-        """What the cookie holds.
+    def known(self, value: bytes, now: float) -> T | None:
+        """What a cookie holds that was added before; None: it has to be opened.
 
         Args:
             value: the raw bytes of the cookie's value.
             now: POSIX seconds.
+        """
+        known = self._known.get(value)
+        return known if known is not None and known.renewed_at <= now else None
+
+    def open(self, value: bytes, now: float) -> T:
+        """What a cookie holds.
 
         Raises:
             CookieRefused: it is none of ours, or comes from the future.
         """
-        known = self._known.get(value)
-        if known is not None and known.renewed_at <= now:
-            return known
-        return self.add(value, self._read(self._sealer.unseal(value, now)))
+        return self._read(self._sealer.unseal(value, now))
 
     def add(self, value: bytes, opened: T) -> T:
-        """Remember a cookie that is authentic."""
+        """Remember a cookie that is authentic, and what it holds good."""
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()  # one atomic step: threads may share an opener
         self._known[value] = opened

@@ -65,7 +65,7 @@ MUTATIONS = [
     Mutation("keys are not bound to the mode", "keyring.py", "mode.encode()", "b''", KEYRING),
     Mutation("tokens of the future are fine", "sealing.py", "unsealed.sealed_at > now + CLOCK_SKEW", "False", KEYRING),
     # what is remembered
-    Mutation("what is known is never too new", "opener.py", "known is not None and known.renewed_at <= now", "known is not None", "tests/test_opener.py"),
+    Mutation("what is known is never too new", "opener.py", "known is not None and known.renewed_at <= now else", "known is not None else", "tests/test_opener.py"),
     Mutation("all cookies are remembered", "opener.py", "if len(self._known) >= MOST_KNOWN:", "if False:", "tests/test_opener.py"),
     Mutation("a known handle is a known record", "record.py", "known is not None and known[0] == data", "known is not None", RECORD),
     Mutation("large records are remembered", "record.py", "if len(data) <= MAX_KNOWN:", "if True:", RECORD),

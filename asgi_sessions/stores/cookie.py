@@ -22,13 +22,12 @@ class CookieStore(Store):
     """
 
     def read(self, token: Unsealed, codec: RecordCodec, lifetime: Lifetime) -> Loaded:
-        """The session that the token holds, whether its time is over or not.
+        """The session that the token holds, whether its time is over or not, and whatever its values are.
 
         Raises:
             CookieRefused: it holds none.
         """
         record = codec.decode(token.token)
-        codec.values(record)
         ends_at, due_at = times_of(record, lifetime, token.sealed_at, token.stale)
         return Loaded(record, token.sealed_at, token.stale, ends_at=ends_at, due_at=due_at)
 
@@ -43,6 +42,7 @@ class CookieStore(Store):
         for token in sorted(tokens, key=lambda token: token.sealed_at):
             try:
                 loaded = self.read(token, codec, lifetime)
+                codec.values(loaded.record)
                 check_end(loaded.ends_at, now)
             except CookieRefused as exc:
                 refused.append(exc)
