@@ -326,7 +326,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         session._committed(plan.after, plan.values, plan.edits, plan.filling)
         if plan.cookies and not self.started:
             self.set_cookies.update(plan.cookies)
-            session._adopted = False
+            if session._adopted:
+                session._adopted = False
             if plan.before is None and not (self.secure or self.settings.warned) and FORWARDED in self.headers:
                 self._warn_about_secure(plan)
 

@@ -28,13 +28,14 @@ class LazyDict(dict[Any, Any]):
         modified: whether one of its own methods changed it; changes of nested values do not show here.
     """
 
-    accessed = False
-    modified = False
-    _written = False  # modified since it was last compared
-    _shared = False  # a value that can change unseen was handed out, or anything set but a scalar under a str
+    __slots__ = ("_shared", "_written", "accessed", "modified")
 
     def __init__(self) -> None:
         dict.__setitem__(self, PLACEHOLDER, None)
+        self.accessed = False
+        self.modified = False
+        self._written = False  # modified since it was last compared
+        self._shared = False  # a value that can change unseen was handed out, or anything set but a scalar under a str
 
     def mark_accessed(self) -> None:
         """Note an access; called by every method, and by Starlette's ``request.session``."""

@@ -104,14 +104,13 @@ def prepare(session: Session, now: float, secure: bool) -> Plan | None:
         return None
     plan = Plan(session, binding, values, edits, session._filling, before, changed, edits.doomed)
     if not binding.server_side:
-        token = _plan_cookie(plan, int(now))
+        _plan_cookie(plan, lifetime, int(now), secure)
     elif before is None:
-        token = _plan_creation(plan, int(now))
+        _renew(plan, _plan_creation(plan, int(now)), lifetime, int(now), secure)
     else:
-        token = _plan_commit(plan, before, now)
-        if not due and not _reaches_cookie(edits):
-            return plan
-    _seal(plan, token, lifetime, int(now), secure)
+        plan.after = _plan_commit(plan, before, now)
+        if due or _reaches_cookie(edits):
+            _renew(plan, plan.after, lifetime, int(now), secure)
     return plan
 
 
@@ -127,7 +126,7 @@ def renewal(session: Session, now: float, secure: bool) -> Plan:
         filling=session._filling,
         before=before,
     )
-    _seal(plan, _plan_commit(plan, before, now), session._lifetime, int(now), secure)
+    _renew(plan, _plan_commit(plan, before, now), session._lifetime, int(now), secure)
     return plan
 
 
@@ -152,43 +151,44 @@ def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Pla
     )
 
 
-def _plan_cookie(plan: Plan, now: int) -> bytes:
+def _plan_cookie(plan: Plan, lifetime: Lifetime, now: int, secure: bool) -> None:
     """The record is the token."""
-    edits = plan.edits
+    binding, edits = plan.binding, plan.edits
     record = plan.before.record if plan.before else _fresh(plan, now)
     if edits is NOTHING:
         record = replace(record, values=plan.values)
     elif plan.changed:
-        record = apply(plan.session._change(plan.values, now), record, plan.binding.serializer)
+        record = apply(plan.session._change(plan.values, now), record, binding.serializer)
         if edits.owner is not UNSET:
             record = replace(record, owner_epoch=plan.session._owner_epoch or 0)
     if edits.regenerated or plan.before is None:
         record = replace(record, id=urandom(8), started_at=now)
-    plan.after = Loaded(record, now)
-    return plan.binding.codec.encode(record)
+    value = _seal(plan, binding.codec.encode(record), now)
+    ends_at, due_at, max_age = lifetime.renewed(now, record.started_at)
+    plan.after = after = Loaded(record, now, ends_at=ends_at, due_at=due_at)
+    binding.opener.add(value, after)  # type: ignore[arg-type]  # the one that its kind of session needs
+    _set_cookie(plan, after, value, max_age, secure)
 
 
-def _plan_creation(plan: Plan, now: int) -> bytes:
+def _plan_creation(plan: Plan, now: int) -> Loaded:
     handle, secret, plan.version = urandom(HANDLE_SIZE), urandom(SECRET_SIZE), urandom(8)
     record = replace(_fresh(plan, now), secret_hash=digest(secret), commits=(plan.version,))
     if plan.changed:
         record = apply(plan.session._change(plan.values, now), record, plan.binding.serializer)
-    plan.after = Loaded(record, now, handle=handle, secret=secret, version=plan.version)
     plan.created = plan.binding.codec.encode(record, handle)
-    return handle + secret
+    return Loaded(record, now, handle=handle, secret=secret, version=plan.version)
 
 
-def _plan_commit(plan: Plan, before: Loaded, now: float) -> bytes:
+def _plan_commit(plan: Plan, before: Loaded, now: float) -> Loaded:
     """The store merges the change into the record when it gets there; here only what the cookie needs is known."""
     plan.version = urandom(8)
-    plan.after = before
     if plan.edits.regenerated:
         secret = urandom(SECRET_SIZE)
         plan.change = plan.session._change(plan.values, now, digest(secret))
-        plan.after = replace(before, secret=secret, record=replace(before.record, started_at=int(now)))
-    elif plan.changed:
+        return replace(before, secret=secret, record=replace(before.record, started_at=int(now)))
+    if plan.changed:
         plan.change = plan.session._change(plan.values, now)
-    return before.handle + plan.after.secret
+    return before
 
 
 def _fresh(plan: Plan, now: int) -> Record:
@@ -200,23 +200,32 @@ def _reaches_cookie(edits: Edits) -> bool:
     return edits.regenerated or edits.remember is not UNSET or edits.cookie is not UNSET
 
 
-def _seal(plan: Plan, token: bytes, lifetime: Lifetime, now: int, secure: bool) -> None:
-    """Put the token into a cookie, which renews the session."""
-    binding = plan.binding
-    after: Loaded = plan.after  # type: ignore[assignment]  # it was planned before
-    writer = binding.writer
-    value = binding.sealer.seal(token, now)
-    if len(value) > writer.room:
-        raise CookieTooLarge(binding.name, len(writer.name) + len(value), MAX_COOKIE, _largest_keys(plan))
+def _renew(plan: Plan, after: Loaded, lifetime: Lifetime, now: int, secure: bool) -> None:
+    """A new cookie for a session on the server."""
+    value = _seal(plan, after.handle + after.secret, now)
     ends_at, due_at, max_age = lifetime.renewed(now, after.record.started_at)
     plan.expires_at = ends_at
-    plan.after = after = Loaded(after.record, now, False, after.handle, after.secret, after.version, ends_at, due_at)
-    opened = Token(after.handle, after.secret, digest(after.secret), now) if binding.server_side else after
-    binding.opener.add(value, opened)  # type: ignore[arg-type]  # the one that its kind of session needs
+    plan.after = after = replace(after, renewed_at=now, stale=False, ends_at=ends_at, due_at=due_at)
+    token = Token(after.handle, after.secret, digest(after.secret), now)
+    plan.binding.opener.add(value, token)  # type: ignore[arg-type]  # the one that its kind of session needs
+    _set_cookie(plan, after, value, max_age, secure)
+
+
+def _seal(plan: Plan, token: bytes, now: int) -> bytes:
+    """The cookie's value, which renews the session."""
+    binding = plan.binding
+    value, writer = binding.sealer.seal(token, now), binding.writer
+    if len(value) > writer.room:
+        raise CookieTooLarge(binding.name, len(writer.name) + len(value), MAX_COOKIE, _largest_keys(plan))
+    return value
+
+
+def _set_cookie(plan: Plan, after: Loaded, value: bytes, max_age: int | None, secure: bool) -> None:
+    writer = plan.binding.writer
     if plan.edits.cookie is UNSET and not after.record.cookie and plan.doomed is None:
         plan.cookies = {writer.scope: writer.set(value, max_age, secure)}
         return
-    writer = _writer(binding, plan.session.cookie_options)
+    writer = _writer(plan.binding, plan.session.cookie_options)
     plan.cookies = _moved(plan, writer, secure)
     plan.cookies[writer.scope] = writer.set(value, max_age, secure)
 

@@ -128,27 +128,40 @@ class Session(LazyDict):
             a commit compares values.
     """
 
-    # What an untouched session needs has slots; the rest is in the instance's dict, which is made when it is accessed.
-    __slots__ = ("_exchange", "_policy")
+    # What most requests ask for has slots: in 3.11 an attribute of a dict's subclass takes ten times as long.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_base",
+        "_edits",
+        "_exchange",
+        "_filling",
+        "_loaded",
+        "_pending",
+        "_policy",
+        "_superseded",
+        "_view",
+    )
 
-    # What was loaded, and what this request did to it.
-    _pending = True  # not loaded yet
     _failure: StoreError | None = None  # why it could not be loaded
-    _filling = 0  # how often it was filled
-    _loaded: Loaded | None = None
     _error: CookieRefused | None = None
-    _base = b""
-    _edits = NOTHING
-    _superseded = False  # it commits nothing any more
     _owner_epoch: int | None = None  # of the owner that was set, once it is known
     _holder = b""  # of the lease, inside an exclusive section
-    _view: Views | None = None  # the models that it is seen through
     _adopted = False  # the browser has a cookie of another library that stands for this session
 
     def __init__(self, policy: Policy, exchange: Exchange) -> None:
         dict.__setitem__(self, PLACEHOLDER, None)  # not super().__init__(): every request pays for it
+        self.accessed = self.modified = self._written = self._shared = False
         self._policy = policy
         self._exchange = exchange
+        # What was loaded, and what this request did to it.
+        self._pending = True  # not loaded yet
+        self._filling = 0  # how often it was filled
+        self._loaded: Loaded | None = None
+        self._base = b""
+        self._edits = NOTHING
+        self._superseded = False  # it commits nothing any more
+        self._view: Views | None = None  # the models that it is seen through
 
     # -- loading ----------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from .base import (
     too_large,
 )
 from .extensions import LEAVES, PLAIN, SCALARS, Code
-from .reader import NOT_EXTENSION, GuardedReader, Reader, containers, may_collide, nests
+from .reader import GuardedReader, Reader, containers, may_collide, may_extend, nests
 from .registered import Kind, describe, hint
 from .walker import Attribute, Walker
 
@@ -173,7 +173,7 @@ class MessagePackSerializer(Serializer):
 
     def dumps_again(self, value: dict[Any, Any], before: bytes) -> bytes:
         # Without an extension before there is no value of a type that msgspec would write as another one.
-        if not before.translate(None, NOT_EXTENSION):
+        if not may_extend(before):
             try:
                 data = _encode(value)  # a subclass of dict is written by what it holds, whatever its methods say
             except (OverflowError, UnicodeEncodeError):

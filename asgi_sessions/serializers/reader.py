@@ -11,7 +11,7 @@ from .base import MAX_DEPTH, TooMuch, check_shape
 from .extensions import READERS, Code, array
 from .registered import Kind
 
-__all__ = ["NOT_EXTENSION", "GuardedReader", "Reader", "containers", "may_collide", "nests"]
+__all__ = ["GuardedReader", "Reader", "containers", "may_collide", "may_extend", "nests"]
 
 MAX_COLLISIONS = 100  # different values of one hash
 
@@ -103,13 +103,28 @@ class GuardedReader(Reader):
 
 # Bytes that can not open an extension, and those that can not open a container with something in it either: not so many
 # others, not so many levels.
-NOT_EXTENSION = bytes({*range(256)} - {*range(0xC7, 0xCA), *range(0xD4, 0xD9)})
-_NOT_NESTING = bytes({*NOT_EXTENSION} - {*range(0x81, 0x90), *range(0x91, 0xA0), *range(0xDC, 0xE0)})
+_NOT_EXTENSION = bytes({*range(256)} - {*range(0xC7, 0xCA), *range(0xD4, 0xD9)})
+_NOT_NESTING = bytes({*_NOT_EXTENSION} - {*range(0x81, 0x90), *range(0x91, 0xA0), *range(0xDC, 0xE0)})
+
+
+def may_extend(data: bytes) -> bool:
+    """Whether there could be an extension."""
+    # Each of these looks at sixteen bytes at once; together they take half the time of one translate().
+    return (
+        0xC7 in data
+        or 0xC8 in data
+        or 0xC9 in data
+        or 0xD4 in data
+        or 0xD5 in data
+        or 0xD6 in data
+        or 0xD7 in data
+        or 0xD8 in data
+    )
 
 
 def may_collide(data: bytes) -> bool:
     """Whether there could be so many extensions that they have to be watched."""
-    return len(data.translate(None, NOT_EXTENSION)) > MAX_COLLISIONS
+    return len(data.translate(None, _NOT_EXTENSION)) > MAX_COLLISIONS
 
 
 def containers(data: bytes) -> int:
