@@ -14,10 +14,10 @@ from .keyring import Keyring
 from .lifetime import Lifetime
 from .opener import Opener
 from .readers import CookieReader
-from .record import Owner, RecordCodec, Token, token_of
+from .record import Loaded, Owner, RecordCodec, Token, token_of
 from .sealing import OwnerNames, Sealer
 from .serializers import MessagePackSerializer, Serializer
-from .session import Loaded, Policy
+from .session import Policy
 from .stores.base import RecordStore, Store
 from .stores.cookie import CookieStore
 from .stores.owners import OwnerIndex

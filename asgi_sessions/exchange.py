@@ -34,9 +34,9 @@ from .opener import Opener
 from .owners import commit_in_step, concerns_owner, epoch_of
 from .plans import Plan, prepare, renewal
 from .readers import read_foreign
-from .record import Token, check_end, digest
+from .record import Loaded, Token, check_end, digest
 from .sealing import Unsealed
-from .session import NOTHING, Loaded, Session
+from .session import NOTHING, Session
 from .stores.base import RecordStore, blamed, unavailable
 from .stores.cookie import CookieStore
 
@@ -141,7 +141,14 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
                 token = opener.known(cookies[0], now)
                 if token is None:
                     token = opener.add(cookies[0], opener.open(cookies[0], now))
-                session._fill(*await store.load(token, binding.codec, binding.lifetime, now))
+                stored = await store.read(token.handle)
+                codec = binding.codec
+                known = None if stored is None else codec.known(token, stored.version, stored.data)
+                if known is None:
+                    session._fill(*await store.opened(stored, token, codec, binding.lifetime, now))
+                else:
+                    check_end(known.ends_at, now)
+                    session._fill(known, codec.values_again(known.record))
             elif cookies:
                 tokens = _unseal(binding, cookies, now)
                 session._fill(*await store.load_one_of(tokens, binding.codec, binding.lifetime, now))

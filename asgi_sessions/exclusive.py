@@ -16,8 +16,8 @@ from .config import Binding
 from .exceptions import LeaseTimeout, NotSupported, SessionError, SessionSuperseded
 from .exchange import Exchange
 from .plans import Plan
-from .record import Lease
-from .session import Loaded, Session
+from .record import Lease, Loaded
+from .session import Session
 from .stores.base import RecordStore, blamed
 
 __all__ = ["exclusive"]

@@ -18,8 +18,7 @@ from .config import Binding, Epochs
 from .exceptions import StoreUnavailable
 from .manager import SessionManager
 from .plans import Plan
-from .record import Owner
-from .session import Loaded
+from .record import Loaded, Owner
 from .stores.base import RecordStore
 from .stores.owners import OwnerIndex
 

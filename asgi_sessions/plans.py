@@ -12,8 +12,8 @@ from .config import Binding
 from .cookies import MAX_COOKIE, CookieOptions, CookieScope, CookieWriter
 from .exceptions import CookieTooLarge
 from .lifetime import Lifetime
-from .record import HANDLE_SIZE, SECRET_SIZE, Change, Record, Token, apply, digest
-from .session import NOTHING, Edits, Loaded, Session, effective_options
+from .record import HANDLE_SIZE, SECRET_SIZE, Change, Loaded, Record, Token, apply, digest
+from .session import NOTHING, Edits, Session, effective_options
 
 __all__ = ["Plan", "prepare", "renewal"]
 

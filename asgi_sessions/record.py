@@ -17,6 +17,7 @@ __all__ = [
     "Change",
     "Flash",
     "Lease",
+    "Loaded",
     "Record",
     "RecordCodec",
     "Token",
@@ -109,6 +110,23 @@ class Token(msgspec.Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"<Token of session {self.handle.hex()}>"
+
+
+class Loaded(msgspec.Struct, frozen=True, gc=False):
+    """A record as it was found, with what is needed to commit to it."""
+
+    record: Record
+    renewed_at: float  # POSIX seconds; when its token was sealed
+    stale: bool = False  # sealed under a fallback key
+    handle: bytes = b""
+    secret: bytes = b""
+    version: bytes = b""
+    ends_at: float = 0.0  # POSIX seconds; if it is not renewed
+    due_at: float = 0.0  # POSIX seconds; when it is due for renewal, or for sealing under the present key
+
+    def __repr__(self) -> str:
+        # Whoever prints it, in a debugger or a crash report, must not print the secret.
+        return f"<Loaded: record {self.handle.hex() or 'in a cookie'}, renewed_at={self.renewed_at}>"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -254,7 +272,7 @@ class RecordCodec:
         self.serializer = serializer
         self.sealer = sealer
         self.readable = readable and serializer.text
-        self._known: dict[bytes, tuple[bytes, Record]] = {}  # by handle; see load
+        self._known: dict[bytes, tuple[bytes, Loaded]] = {}  # by handle
 
     def encode(self, record: Record, handle: bytes = b"") -> bytes:
         data = _encode_json(record) if self.readable else _encoder.encode(record)
@@ -272,27 +290,24 @@ class RecordCodec:
         except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
             raise Malformed(f"not a session record ({type(exc).__name__})") from exc
 
-    def load(self, data: bytes, handle: bytes) -> tuple[Record, dict[Any, Any]]:
-        """A record and its values; what was loaded lately and is still the same is not checked again.
+    def known(self, token: Token, version: bytes, data: bytes) -> Loaded | None:
+        """What the token leads to, if it was loaded or committed lately, and token and record are still the same.
 
-        Raises:
-            CookieRefused: the bytes are not a record of this configuration, or its values can not be decoded.
+        Whatever does not depend on the time was checked then. None: it has to be checked now.
         """
-        known = self._known.get(handle)
-        if known is not None and known[0] == data:
-            record = known[1]
-            return record, self.serializer.loads_again(record.values)  # type: ignore[return-value]  # it was a dict
-        record = self.decode(data, handle)
-        values = self.values(record)
-        self.remember(data, handle, record)
-        return record, values
+        known = self._known.get(token.handle)
+        if known is None or known[0] != data:
+            return None
+        loaded = known[1]
+        same = loaded.version == version and loaded.secret == token.secret
+        return loaded if same and loaded.renewed_at == token.renewed_at and loaded.stale is token.stale else None
 
-    def remember(self, data: bytes, handle: bytes, record: Record) -> None:
-        """For ``load``: the record is what ``decode`` makes of the bytes, and ``values`` has found nothing wrong."""
+    def remember(self, data: bytes, loaded: Loaded) -> None:
+        """For ``known``: the record is what ``decode`` makes of the bytes, and all checks have found nothing wrong."""
         if len(data) <= MAX_KNOWN:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()  # one atomic step: threads may share a codec
-            self._known[handle] = data, record
+            self._known[loaded.handle] = data, loaded
 
     def values(self, record: Record) -> dict[Any, Any]:
         """

@@ -18,7 +18,7 @@ from .exceptions import CookieRefused, NotSupported, ResponseStarted, Serializat
 from .lazydict import PLACEHOLDER, LazyDict
 from .lifetime import Lifetime
 from .models import Views
-from .record import Change, Flash, Owner, Record
+from .record import Change, Flash, Loaded, Owner
 from .serializers import Serializer
 
 __all__ = ["FlashMessage", "Policy", "Session"]
@@ -60,23 +60,6 @@ class Exchange(Protocol):
     def load(self, session: Session) -> None: ...
     async def save(self, session: Session) -> None: ...
     async def reload(self, session: Session) -> None: ...
-
-
-class Loaded(msgspec.Struct, frozen=True, gc=False):
-    """A record as it was found, with what is needed to commit to it."""
-
-    record: Record
-    renewed_at: float  # POSIX seconds; when its token was sealed
-    stale: bool = False  # sealed under a fallback key
-    handle: bytes = b""
-    secret: bytes = b""
-    version: bytes = b""
-    ends_at: float = 0.0  # POSIX seconds; if it is not renewed
-    due_at: float = 0.0  # POSIX seconds; when it is due for renewal, or for sealing under the present key
-
-    def __repr__(self) -> str:
-        # Whoever prints it, in a debugger or a crash report, must not print the secret.
-        return f"<Loaded: record {self.handle.hex() or 'in a cookie'}, renewed_at={self.renewed_at}>"
 
 
 class Edits(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from ..record import (
     HANDLE_SIZE,
     Change,
     Lease,
+    Loaded,
     Record,
     RecordCodec,
     Token,
@@ -36,7 +37,6 @@ from ..record import (
     token_of,
 )
 from ..sealing import Unsealed
-from ..session import Loaded
 from .turns import Turn, turn
 
 __all__ = ["RecordStore", "Store", "Stored"]
@@ -157,12 +157,18 @@ class RecordStore(Store, ABC):
             CookieRefused: it leads to none.
             StoreError: the store could not be read.
         """
+        return await self.opened(await self.read(token.handle), token, codec, lifetime, now)
+
+    async def opened(
+        self, stored: Stored | None, token: Token, codec: RecordCodec, lifetime: Lifetime, now: float
+    ) -> tuple[Loaded, dict[Any, Any]]:
+        """``load`` once it was read; what can not be decoded is put aside."""
         handle = token.handle
-        stored = await self.read(handle)
         if stored is None:
             raise Unknown("the store holds no session for this cookie")
         try:
-            record, values = codec.load(stored.data, handle)
+            record = codec.decode(stored.data, handle)
+            values = codec.values(record)
         except CookieRefused as exc:
             logger.warning("session record %s can not be read and is put aside: %s", handle.hex(), exc)
             await self.quarantine(handle, stored.version)
@@ -171,7 +177,9 @@ class RecordStore(Store, ABC):
         ends_at, due_at = times_of(record, lifetime, token.renewed_at, token.stale)
         check_end(ends_at, now)
         version = stored.version
-        return Loaded(record, token.renewed_at, token.stale, handle, token.secret, version, ends_at, due_at), values
+        loaded = Loaded(record, token.renewed_at, token.stale, handle, token.secret, version, ends_at, due_at)
+        codec.remember(stored.data, loaded)
+        return loaded, values
 
     async def load_one_of(
         self, tokens: Sequence[Unsealed], codec: RecordCodec, lifetime: Lifetime, now: float
@@ -239,8 +247,10 @@ class RecordStore(Store, ABC):
                 data = codec.encode(record, loaded.handle)
                 kept = await self.swap(loaded.handle, current.version, version, data, expires_at)
                 if kept is not None and kept.version == version and kept.data == data:
-                    codec.remember(data, loaded.handle, record)
-                    return replace(loaded, record=record, version=version)
+                    committed = replace(loaded, record=record, version=version)
+                    if change.only_values and current is loaded:  # secret and times are those that were checked
+                        codec.remember(data, committed)
+                    return committed
                 rival = self._decode(kept, codec, loaded)
                 if rival is None or version in rival.record.commits:
                     return rival

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from ..exceptions import CookieRefused
 from ..lifetime import Lifetime
-from ..record import RecordCodec, check_end, times_of
+from ..record import Loaded, RecordCodec, check_end, times_of
 from ..sealing import Unsealed
-from ..session import Loaded
 from .base import Store, only_one
 
 __all__ = ["CookieStore"]

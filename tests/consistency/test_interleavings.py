@@ -17,7 +17,7 @@ from asgi_sessions import (
     Stored,
     StoreUnavailable,
 )
-from tests.browser import Browser, application, read
+from tests.browser import Browser, Clock, application, read
 
 from .paused import Slow, held
 
@@ -70,6 +70,24 @@ def setting(key: str, value: Any = True) -> Callable[[Session], None]:
 
 
 # -- writes ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_write_beside_a_shorter_lifetime_does_not_prolong_the_session() -> None:
+    async def brief(session: Session) -> None:
+        session.remember(120)
+
+    clock = Clock()
+    slow = Slow(setting("a"))
+    app = application({**ROUTES, "/slow": slow, "/brief": brief}, store=MemoryStore(), clock=clock)
+    browser = Browser(app)
+    await browser.get("/fill")
+    former = dict(browser.jar)
+    async with held(Browser(app, jar=dict(former)), "/slow", slow):
+        await browser.get("/brief")
+    assert (await Browser(app, jar=dict(former)).get("/")).json() == {"x": 0, "a": True}
+    clock.now += 121
+    for jar in (former, browser.jar):
+        assert (await Browser(app, jar=jar).get("/")).json() == {}
 
 
 async def test_parallel_writes_of_different_keys_both_survive(server_store: RecordStore) -> None:
