@@ -273,7 +273,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             SessionSuperseded: it ended or was regenerated meanwhile, and this request changed it.
         """
         if session._superseded:
-            self._give_up(session)
+            self.give_up(session)
             return None
         plan = prepare(session, self.now(), self.secure)
         return _late(plan) if self.started and plan is not None else plan
@@ -422,8 +422,12 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         name = session._policy.cookie_name.encode()
         self.set_cookies = {scope: cookie for scope, cookie in self.set_cookies.items() if scope[0] != name}
 
-    def _give_up(self, session: Session) -> None:
-        """Say once what a superseded session can not write."""
+    def give_up(self, session: Session) -> None:
+        """Say once what a superseded session can not write.
+
+        Raises:
+            SessionSuperseded: it was changed.
+        """
         values = session._encode()
         if not session._is_changed(values):
             return

@@ -272,7 +272,7 @@ class RecordCodec:
         self.serializer = serializer
         self.sealer = sealer
         self.readable = readable and serializer.text
-        self._known: dict[bytes, tuple[bytes, Loaded]] = {}  # by handle
+        self._known: dict[bytes, tuple[Token, bytes, Loaded]] = {}  # by handle
 
     def encode(self, record: Record, handle: bytes = b"") -> bytes:
         data = _encode_json(record) if self.readable else _encoder.encode(record)
@@ -291,23 +291,24 @@ class RecordCodec:
             raise Malformed(f"not a session record ({type(exc).__name__})") from exc
 
     def known(self, token: Token, version: bytes, data: bytes) -> Loaded | None:
-        """What the token leads to, if it was loaded or committed lately, and token and record are still the same.
-
-        Whatever does not depend on the time was checked then. None: it has to be checked now.
-        """
+        """What the token led to lately, if the record is still the same; all but its time was checked then."""
         known = self._known.get(token.handle)
-        if known is None or known[0] != data:
-            return None
-        loaded = known[1]
-        same = loaded.version == version and loaded.secret == token.secret
-        return loaded if same and loaded.renewed_at == token.renewed_at and loaded.stale is token.stale else None
+        if known is not None and known[0] is token and known[1] == data and known[2].version == version:
+            return known[2]
+        return None
 
-    def remember(self, data: bytes, loaded: Loaded) -> None:
-        """For ``known``: the record is what ``decode`` makes of the bytes, and all checks have found nothing wrong."""
+    def remember(self, token: Token, data: bytes, loaded: Loaded) -> None:
+        """For ``known``: the token leads to it, and all checks have found nothing wrong."""
         if len(data) <= MAX_KNOWN:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()  # one atomic step: threads may share a codec
-            self._known[loaded.handle] = data, loaded
+            self._known[token.handle] = token, data, loaded
+
+    def remember_commit(self, before: Loaded, data: bytes, after: Loaded) -> None:
+        """The token that led to ``before`` leads to ``after`` now; secret and times are the same."""
+        known = self._known.get(before.handle)
+        if known is not None and known[2] is before:
+            self.remember(known[0], data, after)
 
     def values(self, record: Record) -> dict[Any, Any]:
         """

@@ -126,7 +126,7 @@ class Session(LazyDict):
         "_view",
     )
 
-    _failure: StoreError | None = None  # why it could not be loaded
+    _failure: StoreError | None = None  # why it could not be loaded yet
     _error: CookieRefused | None = None
     _owner_epoch: int | None = None  # of the owner that was set, once it is known
     _holder = b""  # of the lease, inside an exclusive section
@@ -167,7 +167,6 @@ class Session(LazyDict):
         """Take what was found in the store and its decoded values, or nothing; drops what this request did so far."""
         if self._pending:
             self._pending = False
-            self._failure = None
         else:
             self._forget()
         if loaded is None:

@@ -367,8 +367,8 @@ LOADED = Loaded(record_of({"a": 1}), NOW - 60, False, HANDLE, SECRET, VERSION, N
 def test_a_session_that_is_loaded_again_is_known() -> None:
     codec = RecordCodec(PACK)
     assert codec.known(TOKEN, VERSION, DATA) is None
-    codec.remember(DATA, LOADED)
-    assert codec.known(replace(TOKEN, secret=bytes(bytearray(SECRET))), VERSION, bytes(bytearray(DATA))) is LOADED
+    codec.remember(TOKEN, DATA, LOADED)
+    assert codec.known(TOKEN, bytes(bytearray(VERSION)), bytes(bytearray(DATA))) is LOADED
 
 
 @pytest.mark.parametrize(
@@ -386,8 +386,25 @@ def test_a_session_that_is_loaded_again_is_known() -> None:
 )
 def test_what_differs_from_the_known_session_is_not_known(token: Token, version: bytes, data: bytes) -> None:
     codec = RecordCodec(PACK)
-    codec.remember(DATA, LOADED)
+    codec.remember(TOKEN, DATA, LOADED)
     assert codec.known(token, version, data) is None
+
+
+def test_a_known_session_is_known_after_a_commit_to_it() -> None:
+    codec = RecordCodec(PACK)
+    codec.remember(TOKEN, DATA, LOADED)
+    after = replace(LOADED, version=b"w" * 8)
+    codec.remember_commit(LOADED, b"others", after)
+    assert codec.known(TOKEN, after.version, b"others") is after
+
+
+def test_a_commit_to_another_session_than_the_known_one_is_not_known() -> None:
+    codec = RecordCodec(PACK)
+    codec.remember_commit(LOADED, DATA, replace(LOADED, version=b"w" * 8))
+    assert codec.known(TOKEN, b"w" * 8, DATA) is None
+    codec.remember(TOKEN, DATA, replace(LOADED, version=b"x" * 8))
+    codec.remember_commit(LOADED, DATA, replace(LOADED, version=b"w" * 8))
+    assert codec.known(TOKEN, b"w" * 8, DATA) is None
 
 
 @CODECS
@@ -400,9 +417,9 @@ def test_the_values_of_a_known_record_are_decoded_each_time(codec: RecordCodec) 
 def test_the_records_that_a_codec_remembers_are_bounded_in_number_and_size() -> None:
     codec = RecordCodec(PACK)
     for number in range(3 * MOST_KNOWN):
-        codec.remember(DATA, replace(LOADED, handle=number.to_bytes(16, "big")))
+        codec.remember(replace(TOKEN, handle=number.to_bytes(16, "big")), DATA, LOADED)
     assert 0 < len(codec._known) <= MOST_KNOWN
-    codec.remember(bytes(MAX_KNOWN + 1), LOADED)
+    codec.remember(TOKEN, bytes(MAX_KNOWN + 1), LOADED)
     assert HANDLE not in codec._known
 
 

@@ -178,7 +178,7 @@ class RecordStore(Store, ABC):
         check_end(ends_at, now)
         version = stored.version
         loaded = Loaded(record, token.renewed_at, token.stale, handle, token.secret, version, ends_at, due_at)
-        codec.remember(stored.data, loaded)
+        codec.remember(token, stored.data, loaded)
         return loaded, values
 
     async def load_one_of(
@@ -248,8 +248,8 @@ class RecordStore(Store, ABC):
                 kept = await self.swap(loaded.handle, current.version, version, data, expires_at)
                 if kept is not None and kept.version == version and kept.data == data:
                     committed = replace(loaded, record=record, version=version)
-                    if change.only_values and current is loaded:  # secret and times are those that were checked
-                        codec.remember(data, committed)
+                    if change.only_values and current is loaded:  # nobody else changed anything else
+                        codec.remember_commit(loaded, data, committed)
                     return committed
                 rival = self._decode(kept, codec, loaded)
                 if rival is None or version in rival.record.commits:

@@ -86,7 +86,7 @@ class RedisStore(RecordStore):
         self._key_prefix = prefix.encode()
         self._owner_prefix = self._key_prefix + b"owner:"
         key_size = len(self._key_prefix) + 2 * HANDLE_SIZE
-        self._get = b"*2\r\n$3\r\nGET\r\n$%d\r\n%%b\r\n" % key_size  # packed, but for the key
+        self._get = b"*2\r\n$3\r\nGET\r\n$%d\r\n" % key_size  # packed, but for the key
         self._timeout = timeout
         self._lines = Lines()
         self._route = route_to(client, self._lines, connect_timeout)
@@ -109,7 +109,7 @@ class RedisStore(RecordStore):
 
     def read(self, handle: bytes) -> Coroutine[Any, Any, Stored | None]:
         key = self._key_prefix + hexlify(handle)
-        return self._ask(self._get % key, key, _stored)
+        return self._ask(self._get + key + b"\r\n", key, _stored)
 
     def deadline(self, handle: bytes) -> Coroutine[Any, Any, float | None]:
         key = self._key(handle)
