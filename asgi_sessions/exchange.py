@@ -409,7 +409,10 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             raise unavailable(exc, store, binding.name) from exc
         if kept is None:
             return False
-        plan.after = replace(plan.after, record=kept.record, version=kept.version)
+        if plan.after is before:  # with the token that it had
+            plan.after = kept
+        else:
+            plan.after = replace(plan.after, record=kept.record, version=kept.version)
         return True
 
     async def _create(self, store: RecordStore, plan: Plan, after: Loaded, data: bytes) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-__all__ = ["ProtocolError", "Replies", "pack", "pack_parts", "unpack"]
+__all__ = ["ProtocolError", "Replies", "pack", "parts_format", "pieces", "unpack"]
 
 MAX_LINE = 64 * 1024  # bytes; an error's text or a number is shorter by far
 MAX_DEPTH = 32  # levels of arrays in arrays
@@ -32,28 +32,29 @@ class _Incomplete(Exception):
 
 def pack(command: Sequence[bytes]) -> bytes:
     """A command as the server wants it."""
-    return b"*%d\r\n" % len(command) + pack_parts(command)
+    return b"*%d\r\n" % len(command) + parts_format(len(command)) % pieces(command)
 
 
-def pack_parts(parts: Sequence[bytes]) -> bytes:
-    """Parts of a command, without its head."""
+@cache
+def parts_format(parts: int) -> bytes:
+    """What ``pieces`` of so many parts are formatted by."""
     # A sixth of the time of redis-py's pack_command, which has to deal with arguments that are not bytes yet.
-    pieces: list[int | bytes] = []
+    return b"$%d\r\n%b\r\n" * parts
+
+
+def pieces(parts: Sequence[bytes]) -> tuple[int | bytes, ...]:
+    """The size of each part, and the part."""
+    found: list[int | bytes] = []
     for part in parts:
-        pieces.append(len(part))
-        pieces.append(part)
-    return _format(len(parts)) % tuple(pieces)
+        found.append(len(part))
+        found.append(part)
+    return tuple(found)
 
 
 def unpack(command: bytes) -> list[bytes]:
     """The parts of a command that was packed."""
     (parts,) = Replies(ProtocolError).feed(command)
     return list(parts)
-
-
-@cache
-def _format(parts: int) -> bytes:
-    return b"$%d\r\n%b\r\n" * parts
 
 
 class Replies:
@@ -91,13 +92,18 @@ class Replies:
         try:
             while at < size:
                 kind = data[at]
-                if kind == _BULK:  # nearly all are: those that are complete without a call, which halves the time
+                # Nearly all are one of these two: those that are complete without a call, which halves the time.
+                if kind == _BULK:
                     start = data.find(_END, at) + 2
                     stop = start + int(data[at + 1 : start]) if start > 1 else size
                     if start <= stop <= size - 2:
                         yield data[start:stop]
                         at = stop + 2
                         continue
+                elif kind == _INTEGER and (end := data.find(_END, at)) > 0:
+                    yield int(data[at + 1 : end])
+                    at = end + 2
+                    continue
                 reply, at = self._read(data, at, 0)
                 if kind != _PUSH:
                     yield reply
