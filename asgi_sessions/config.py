@@ -179,9 +179,9 @@ class Configuration:
             keyring.record_encrypter(cookie_name) if encrypt and server_side else None,
             readable=server_side,
         )
-        opener: Opener[Loaded] | Opener[Token] = Opener(sealer, token_of)
+        opener: Opener[Loaded] | Opener[Token] = Opener(writer.name, sealer, token_of)
         if isinstance(store, CookieStore):
-            opener = Opener(sealer, partial(store.read, codec=codec, lifetime=lifetime))
+            opener = Opener(writer.name, sealer, partial(store.read, codec=codec, lifetime=lifetime))
         return Binding(
             name=config.name,
             cookie_name=cookie_name,

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from .completion import undisturbed
 from .config import Binding
-from .cookies import CookieScope, find, is_prefixed
+from .cookies import CookieScope, is_prefixed
 from .exceptions import (
     BadSignature,
     CookieRefused,
@@ -135,7 +135,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         now = self.now()
         store: RecordStore = binding.store  # type: ignore[assignment]  # the other kind
         try:
-            cookies = find(self.headers, binding.writer.name)
+            cookies = binding.opener.find(self.headers)
             if len(cookies) == 1:
                 opener: Opener[Token] = binding.opener  # type: ignore[assignment]  # of the other kind
                 token = opener.known(cookies[0], now)
@@ -183,7 +183,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         Raises:
             CookieRefused: there are cookies, but no session in them.
         """
-        cookies = find(self.headers, binding.writer.name)
+        cookies = binding.opener.find(self.headers)
         if not cookies:
             return None
         codec = binding.codec
@@ -244,9 +244,9 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
     def _adopt(self, session: Session, binding: Binding, now: float) -> bool:
         """Take the session of another library's cookie, if no cookie of the name is one of ours, however old."""
         try:
-            _unseal(binding, find(self.headers, binding.writer.name), now)
+            _unseal(binding, binding.opener.find(self.headers), now)
         except (Malformed, BadSignature):
-            values = read_foreign(binding.readers, find(self.headers, binding.writer.name), now)
+            values = read_foreign(binding.readers, binding.opener.find(self.headers), now)
         except CookieRefused:
             return False
         else:

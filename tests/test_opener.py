@@ -4,12 +4,17 @@ import tracemalloc
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from asgi_sessions.exceptions import BadSignature, Expired
+from asgi_sessions.cookies import find
+from asgi_sessions.exceptions import BadSignature, Duplicate, Expired
 from asgi_sessions.keyring import Keyring
-from asgi_sessions.opener import MOST_KNOWN, Opener
+from asgi_sessions.opener import LONGEST_KNOWN, MOST_KNOWN, Opener
 from asgi_sessions.record import Token, token_of
 from asgi_sessions.sealing import Sealer, Unsealed
+
+from .test_cookies import all_headers
 
 KEY = "j8Q2vN0xY7cT4mB1sL6fH9aW3pD5kR0e"
 NOW = 1_800_000_000
@@ -46,9 +51,41 @@ class Counting:
         return self.sealer.sealed_size(size)
 
 
+@settings(max_examples=200, deadline=None)
+@given(headers=all_headers, name=st.sampled_from([b"session", b"s", b"a", b"aa", b"__Host-session"]))
+@example(headers=[(b"cookie", b"a=1"), (b"host", b"a=2"), (b"cookie", b"b=1; a=3")], name=b"a")
+@example(headers=[(b"cookie", b"a=1;a=2;a=3;a=4;a=5")], name=b"a")
+def test_a_header_that_comes_again_has_the_same_cookies(headers: list[tuple[bytes, bytes]], name: bytes) -> None:
+    opener = Opener(name, Keyring(KEY).signer("session"), token_of)
+    for _ in range(2):
+        for header in [headers, headers[:1]]:
+            try:
+                expected = find(header, name)
+            except Duplicate:
+                with pytest.raises(Duplicate):
+                    opener.find(iter(header))
+            else:
+                assert [*opener.find(iter(header))] == expected
+
+
+def test_a_header_that_comes_again_is_not_searched_again() -> None:
+    opener = Opener(b"session", Keyring(KEY).signer("session"), token_of)
+    first = opener.find([(b"cookie", b"a=1; session=abc")])
+    assert opener.find([(b"host", b"x"), (b"cookie", bytes(bytearray(b"a=1; session=abc")))]) is first
+
+
+@pytest.mark.parametrize("size", [100, LONGEST_KNOWN, LONGEST_KNOWN + 1])
+def test_the_headers_that_an_opener_remembers_are_bounded(size: int) -> None:
+    opener = Opener(b"session", Keyring(KEY).signer("session"), token_of)
+    lines = [b"session=%d; " % number + b"x" * size for number in range(4 * MOST_KNOWN)]
+    for line in lines:
+        assert opener.find([(b"cookie", line[:size])]) == find([(b"cookie", line[:size])], b"session")
+    assert len(opener._found) <= (MOST_KNOWN if size <= LONGEST_KNOWN else 0)
+
+
 def test_a_cookie_that_comes_again_is_verified_once(sealer: Sealer) -> None:
     counting = Counting(sealer)
-    opener = Opener(counting, token_of)
+    opener = Opener(b"session", counting, token_of)
     value = sealer.seal(TOKEN, NOW)
     first = presented(opener, value, NOW)
     assert first == Token(TOKEN[:16], TOKEN[16:], first.digest, NOW)
@@ -58,7 +95,7 @@ def test_a_cookie_that_comes_again_is_verified_once(sealer: Sealer) -> None:
 
 def test_what_is_no_cookie_of_ours_is_verified_each_time(sealer: Sealer) -> None:
     counting = Counting(sealer)
-    opener = Opener(counting, token_of)
+    opener = Opener(b"session", counting, token_of)
     forged = Keyring(KEY).signer("other").seal(TOKEN, NOW) if not hasattr(sealer, "_ciphers") else b"A" * 130
     for _ in range(2):
         with pytest.raises(BadSignature):
@@ -67,7 +104,7 @@ def test_what_is_no_cookie_of_ours_is_verified_each_time(sealer: Sealer) -> None
 
 
 def test_a_cookie_that_is_known_is_refused_as_others_are_when_the_clock_is_set_back(sealer: Sealer) -> None:
-    opener = Opener(sealer, token_of)
+    opener = Opener(b"session", sealer, token_of)
     value = sealer.seal(TOKEN, NOW)
     assert presented(opener, value, NOW).handle == TOKEN[:16]
     with pytest.raises(Expired, match="future"):
@@ -77,7 +114,9 @@ def test_a_cookie_that_is_known_is_refused_as_others_are_when_the_clock_is_set_b
 @pytest.mark.parametrize("size", [48, 2900])
 def test_the_cookies_that_an_opener_remembers_are_bounded(sealer: Sealer, size: int) -> None:
     values = [sealer.seal(number.to_bytes(size, "big"), NOW) for number in range(4 * MOST_KNOWN)]
-    opener: Opener[Any] = Opener(sealer, lambda unsealed: Token(unsealed.token, b"", b"", unsealed.sealed_at))
+    opener: Opener[Any] = Opener(
+        b"session", sealer, lambda unsealed: Token(unsealed.token, b"", b"", unsealed.sealed_at)
+    )
     tracemalloc.start()
     for value in [bytes(bytearray(value)) for value in values]:  # copies, as each request brings one
         presented(opener, value, NOW)

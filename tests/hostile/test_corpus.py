@@ -39,7 +39,6 @@ async def test_a_hostile_input_is_answered_calmly(target: Target, case: Case) ->
 @pytest.mark.parametrize("filler", LINEAR.values(), ids=LINEAR.keys())
 async def test_time_is_linear_in_the_length_of_the_header(target: Target, filler: object) -> None:
     assert callable(filler)
-
     taken: dict[int, list[float]] = {8 * 1024: [], 64 * 1024: []}
     for _ in range(20):  # in turns: a machine that gets slower meanwhile does so for both
         for size, times in taken.items():
@@ -48,4 +47,4 @@ async def test_time_is_linear_in_the_length_of_the_header(target: Target, filler
             await Browser(target.app).get(headers=headers)
             times.append(time.perf_counter() - started_at)
     short, long = map(min, taken.values())
-    assert long < 12 * short
+    assert long < 22 * short  # eight times as long a header; the square of that would be 64
