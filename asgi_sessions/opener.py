@@ -11,7 +11,7 @@ from .sealing import Sealer, Unsealed
 __all__ = ["LONGEST_KNOWN", "MOST_KNOWN", "Opener"]
 
 MOST_KNOWN = 512  # cookies that one session's opener remembers: 5 MB of the longest, 200 kB of those of a store
-LONGEST_KNOWN = 4096  # bytes of a Cookie header that is remembered; as many of them: 2 MB at the most
+LONGEST_KNOWN = 2048  # bytes of a Cookie header that is remembered; as many of them: 1 MB at the most
 
 
 class Opened(Protocol):
@@ -42,11 +42,14 @@ class Opener(Generic[T]):
         self._name = name
         self._sealer = sealer
         self._read = read
-        self._found: dict[bytes, Sequence[bytes]] = {}  # by Cookie header
         self._known: dict[bytes, T] = {}
+        self._found: dict[bytes, tuple[bytes, ...]] = {}  # by Cookie header: the one cookie in it, which is known
 
     def find(self, headers: Iterable[tuple[bytes, bytes]]) -> Sequence[bytes]:
-        """``cookies.find``; a Cookie header that came before is not searched again, which takes half the time."""
+        """``cookies.find``; a header in which a cookie that is known was found is not searched again.
+
+        That takes half the time, and lets the cookie be looked up without hashing it again.
+        """
         line: bytes | None = None
         others: list[bytes] = []
         for name, value in headers:
@@ -59,13 +62,14 @@ class Opener(Generic[T]):
             return ()
         if others:
             return find([(b"cookie", each) for each in (line, *others)], self._name)
-        found = self._found.get(line)
-        if found is None:
-            found = find([(b"cookie", line)], self._name)
-            if len(line) <= LONGEST_KNOWN:
-                if len(self._found) >= MOST_KNOWN:
-                    self._found.clear()  # one atomic step: threads may share an opener
-                self._found[line] = found
+        return self._found.get(line) or self._search(line)
+
+    def _search(self, line: bytes) -> Sequence[bytes]:
+        found = tuple(find([(b"cookie", line)], self._name))
+        if len(found) == 1 and found[0] in self._known and len(line) <= LONGEST_KNOWN:
+            if len(self._found) >= MOST_KNOWN:
+                self._found.clear()  # one atomic step: threads may share an opener
+            self._found[line] = found
         return found
 
     def known(self, value: bytes, now: float) -> T | None:
