@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from asgi_sessions import MemoryStore, ResponseStarted, Session, SessionMiddleware, StoreUnavailable
+from asgi_sessions import (
+    MemoryStore,
+    ResponseStarted,
+    Session,
+    SessionMiddleware,
+    SessionSuperseded,
+    StoreUnavailable,
+)
 from tests.browser import KEY, Browser, application, read, respond
 
 
@@ -41,6 +48,16 @@ async def test_an_exclusive_section_that_failed_does_not_revive_a_superseded_ses
         session["x"] = 1
 
     await superseded(enter)
+
+
+async def test_what_a_superseded_session_was_given_can_not_be_saved() -> None:
+    async def save(session: Session) -> None:
+        session["x"] = 1
+        with pytest.raises(SessionSuperseded, match="dropped"):
+            await session.save()
+        await session.save()  # what was dropped is dropped
+
+    await superseded(save)
 
 
 async def test_reload_does_not_undo_a_logout() -> None:

@@ -83,6 +83,7 @@ async def test_a_write_beside_a_shorter_lifetime_does_not_prolong_the_session() 
     await browser.get("/fill")
     former = dict(browser.jar)
     async with held(Browser(app, jar=dict(former)), "/slow", slow):
+        clock.now += 1  # so that the new cookie is another one
         await browser.get("/brief")
     assert (await Browser(app, jar=dict(former)).get("/")).json() == {"x": 0, "a": True}
     clock.now += 121
