@@ -332,7 +332,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         session = plan.session
         session._committed(plan.after, plan.values, plan.edits, plan.filling)
         if plan.cookies and not self.started:
-            self.set_cookies.update(plan.cookies)
+            self.set_cookies = {**self.set_cookies, **plan.cookies} if self.set_cookies else plan.cookies
             if session._adopted:
                 session._adopted = False
             if plan.before is None and not (self.secure or self.settings.warned) and FORWARDED in self.headers:

@@ -28,6 +28,8 @@ class Lifetime:
             that no activity extends (OWASP Session Management Cheat Sheet, "Absolute Timeout"). None: no bound.
         duration: seconds from one renewal to the end.
         interval: seconds from one renewal to the next; infinite if it is not rolling.
+        cookie_max_age: whole seconds that a cookie lasts if nothing bounds the lifetime, from 0; None: until the
+            browser closes.
 
     Raises:
         ValueError: if a figure is not a number of seconds, or contradicts another one.
@@ -40,6 +42,7 @@ class Lifetime:
     absolute_timeout: float | None = None
     duration: float = field(init=False)
     interval: float = field(init=False)
+    cookie_max_age: int | None = field(init=False)
 
     def __post_init__(self) -> None:
         for option in ("max_age", "browser_session_ttl", "refresh_interval", "absolute_timeout"):
@@ -52,6 +55,7 @@ class Lifetime:
             raise ValueError(f"refresh_interval={self.refresh_interval!r}: must not be negative; None picks one")
         object.__setattr__(self, "duration", self.browser_session_ttl if self.max_age is None else self.max_age)
         object.__setattr__(self, "interval", self._interval() if self.rolling else math.inf)
+        object.__setattr__(self, "cookie_max_age", None if self.max_age is None else max(int(self.max_age), 0))
         bounds = [self.duration] if self.absolute_timeout is None else [self.duration, self.absolute_timeout]
         if self.rolling and self.duration > 0 and (self.refresh_interval or 0) >= min(bounds):
             raise ValueError(
@@ -85,9 +89,11 @@ class Lifetime:
 
         The last one is None for a browser-session cookie.
         """
+        if self.rolling and self.absolute_timeout is None:
+            return now + self.duration, now + self.interval, self.cookie_max_age
         ends_at = self.expires_at(now, started_at)
-        max_age = None if self.max_age is None else int(ends_at - now)
-        return ends_at, now + self.interval, max_age if max_age is None or max_age > 0 else 0
+        max_age = None if self.max_age is None else max(int(ends_at - now), 0)
+        return ends_at, now + self.interval, max_age
 
 
 @lru_cache(1024)
