@@ -11,7 +11,9 @@ from .sealing import Sealer, Unsealed
 __all__ = ["LONGEST_KNOWN", "MOST_KNOWN", "Opener"]
 
 MOST_KNOWN = 512  # cookies that one session's opener remembers: 5 MB of the longest, 200 kB of those of a store
-LONGEST_KNOWN = 2048  # bytes of a Cookie header that is remembered; as many of them: 1 MB at the most
+LONGEST_KNOWN = (
+    2048  # bytes of a Cookie header that is remembered; as many of them, with their cookies: 2 MB at the most
+)
 
 
 class Opened(Protocol):

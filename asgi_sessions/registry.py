@@ -256,6 +256,7 @@ class SessionRegistry(msgspec.Struct, eq=False):
         async with self._loading:
             if session._pending:
                 await self._exchange.load_record(session)
+                session._failure = None  # of the attempt before, whose traceback refers to the session
 
 
 def _joins(session: Session) -> bool:

@@ -1,5 +1,8 @@
 """The registry: several sessions of one connection, by name."""
 
+import gc
+import weakref
+from fractions import Fraction
 from typing import Any
 
 import anyio
@@ -9,6 +12,7 @@ import pytest
 from asgi_sessions import (
     CookieTooLarge,
     MemoryStore,
+    MessagePackSerializer,
     SerializationError,
     Session,
     SessionConfig,
@@ -52,6 +56,10 @@ class Broken(MemoryStore):
         raise OSError("no such disk")
 
 
+async def fill_default(session: Session) -> None:
+    session["n"] = 1
+
+
 async def fill_cart(scope: Any) -> None:
     cart = await scope["sessions"].get("cart")
     cart["n"] = cart.get("n", 0) + 1
@@ -93,6 +101,66 @@ async def test_a_load_that_was_cancelled_is_done_by_the_next_one() -> None:
     browser = Browser(application({"/fill": fill_cart, "/": impatient}, sessions=[SessionConfig("cart", store=store)]))
     await browser.get("/fill")
     assert (await browser.get("/")).json() == {"n": 1}
+
+
+async def test_a_record_that_can_not_be_decoded_any_more_is_put_aside_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    serializer = MessagePackSerializer()
+    readable = True
+
+    def decode(value: str) -> Fraction:
+        if not readable:
+            raise RuntimeError("no")
+        return Fraction(value)
+
+    serializer.register(Fraction, "Fraction", str, decode)
+
+    async def fill(session: Session) -> None:
+        session["half"] = Fraction(1, 2)
+
+    async def read(session: Session) -> Any:
+        return str(session.get("half")), type(session.error).__name__
+
+    browser = Browser(application({"/fill": fill, "/": read}, store=MemoryStore(), serializer=serializer))
+    await browser.get("/fill")
+    for _ in range(2):
+        assert (await browser.get("/")).json() == ["1/2", "NoneType"]
+    assert caplog.text == ""
+    readable = False
+    assert (await browser.get("/")).json() == ["None", "Malformed"]
+    assert "can not be read and is put aside" in caplog.text
+
+
+async def test_a_session_that_was_loaded_at_the_second_attempt_is_freed_with_its_request() -> None:
+    class Failing(MemoryStore):
+        fails = False
+
+        async def read(self, handle: bytes) -> Stored | None:
+            if self.fails:
+                self.fails = False
+                raise OSError("for once")
+            return await super().read(handle)
+
+    freed: list[weakref.ref[Session]] = []
+
+    async def again(scope: Any) -> Any:
+        session = await scope["sessions"].get()
+        freed.append(weakref.ref(session))
+        return dict(session)
+
+    store = Failing()
+    browser = Browser(application({"/fill": fill_default, "/": again}, store=store))
+    await browser.get("/fill")
+    gc.collect()
+    gc.disable()
+    try:
+        store.fails = True
+        assert (await browser.get("/")).json() == {"n": 1}
+        await anyio.lowlevel.checkpoint()
+        assert freed[0]() is None
+    finally:
+        gc.enable()
 
 
 async def test_no_cookie_no_read() -> None:
