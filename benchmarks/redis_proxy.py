@@ -80,7 +80,8 @@ async def _listen(upstream: str, address: str, tally: Tally) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = _Line(tally)
         from_redis, to_redis = await asyncio.open_unix_connection(upstream)
-        await asyncio.gather(_pump(reader, to_redis, line.sent), _pump(from_redis, writer, line.answered))
+        with contextlib.suppress(asyncio.CancelledError):  # the end; before 3.12 asyncio reports it as an error
+            await asyncio.gather(_pump(reader, to_redis, line.sent), _pump(from_redis, writer, line.answered))
 
     await asyncio.start_unix_server(connected, address)
 
