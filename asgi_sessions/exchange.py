@@ -280,7 +280,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             SessionSuperseded: it ended or was regenerated meanwhile, and this request changed it.
         """
         if session._superseded:
-            self.give_up(session)
+            self._give_up(session)
             return None
         plan = prepare(session, self.now(), self.secure)
         return _late(plan) if self.started and plan is not None else plan
@@ -416,10 +416,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             raise unavailable(exc, store, binding.name) from exc
         if kept is None:
             return False
-        if plan.after is before:  # with the token that it had
-            plan.after = kept
-        else:
-            plan.after = replace(plan.after, record=kept.record, version=kept.version)
+        plan.after = replace(plan.after, record=kept.record, version=kept.version)
         return True
 
     async def _create(self, store: RecordStore, plan: Plan, after: Loaded, data: bytes) -> None:
@@ -432,12 +429,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         name = session._policy.cookie_name.encode()
         self.set_cookies = {scope: cookie for scope, cookie in self.set_cookies.items() if scope[0] != name}
 
-    def give_up(self, session: Session) -> None:
-        """Say once what a superseded session can not write.
-
-        Raises:
-            SessionSuperseded: it was changed.
-        """
+    def _give_up(self, session: Session) -> None:
+        """Say once what a superseded session can not write."""
         values = session._encode()
         if not session._is_changed(values):
             return

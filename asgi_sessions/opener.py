@@ -11,9 +11,7 @@ from .sealing import Sealer, Unsealed
 __all__ = ["LONGEST_KNOWN", "MOST_KNOWN", "Opener"]
 
 MOST_KNOWN = 512  # cookies that one session's opener remembers: 5 MB of the longest, 200 kB of those of a store
-LONGEST_KNOWN = (
-    2048  # bytes of a Cookie header that is remembered; as many of them, with their cookies: 2 MB at the most
-)
+LONGEST_KNOWN = 2048  # bytes of a Cookie header that is remembered: 2 MB for as many of them, with their cookies
 
 
 class Opened(Protocol):
@@ -50,7 +48,8 @@ class Opener(Generic[T]):
     def find(self, headers: Iterable[tuple[bytes, bytes]]) -> Sequence[bytes]:
         """``cookies.find``; a header in which a cookie that is known was found is not searched again.
 
-        That takes half the time, and lets the cookie be looked up without hashing it again.
+        Finding a known cookie and looking it up takes a third of the time then, but half as much again where the other
+        cookies of the header are never the same.
         """
         line: bytes | None = None
         others: list[bytes] = []

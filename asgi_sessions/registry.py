@@ -15,7 +15,7 @@ from .exceptions import SessionError, SessionNotConfigured, SessionSuperseded, S
 from .exchange import Exchange
 from .exclusive import exclusive
 from .manager import SessionManager
-from .plans import Plan, prepare
+from .plans import Plan
 from .session import NOTHING, Session
 from .stores.base import Store
 
@@ -191,18 +191,15 @@ class SessionRegistry(msgspec.Struct, eq=False):
             SerializationError, CookieTooLarge: the first session that can not be stored; none will be.
         """
         exchange = self._exchange
-        now, secure = exchange.now(), exchange.secure
         plans: list[Plan] = []
         for session in self._sessions.values():
             if not session.accessed:
                 continue
-            if session._superseded:
-                try:
-                    exchange.give_up(session)
-                except SessionSuperseded as exc:
-                    logger.warning("%s", exc)
+            try:
+                plan = exchange.prepare(session)
+            except SessionSuperseded as exc:
+                logger.warning("%s", exc)
                 continue
-            plan = prepare(session, now, secure)
             if plan is None and exchange.set_cookies:
                 plan = exchange.renew_waiting(session)
             if plan is not None:

@@ -111,7 +111,7 @@ class Session(LazyDict):
             a commit compares values.
     """
 
-    # What most requests ask for has slots: in 3.11 an attribute of a dict's subclass takes ten times as long.
+    # What most requests ask for has slots: in 3.11 an attribute of a dict's subclass takes five times as long.
     __slots__ = (
         "__dict__",
         "__weakref__",
