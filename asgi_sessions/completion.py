@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 __all__ = ["undisturbed"]
 
 
-async def undisturbed(work: Awaitable[None]) -> None:
+async def undisturbed(work: Awaitable[object]) -> None:
     """Wait for the work to its end; inside a shield, as ``task.cancel()`` knows none."""
     try:
         asyncio.get_running_loop()

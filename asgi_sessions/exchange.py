@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -29,7 +29,7 @@ from .exceptions import (
     Superseded,
     Unknown,
 )
-from .limits import limited
+from .limits import limits_of
 from .opener import Opener
 from .owners import commit_in_step, concerns_owner, epoch_of
 from .plans import Plan, prepare, renewal
@@ -40,11 +40,12 @@ from .session import NOTHING, Session
 from .stores.base import RecordStore, Stored, blamed, unavailable
 from .stores.cookie import CookieStore
 
-__all__ = ["Exchange", "Settings"]
+__all__ = ["Exchange", "Failure", "Settings"]
 
 logger = logging.getLogger("asgi_sessions")
 
 Headers = Iterable[tuple[bytes, bytes]]
+Failure = tuple[Plan, SessionError]
 
 FORWARDED = b"x-forwarded-proto", b"https"  # of a request that a proxy got by https
 
@@ -296,34 +297,20 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         waits = any(scope[0] == name for scope in self.set_cookies)
         return renewal(session, self.now(), self.secure) if waits else None
 
-    async def commit(self, plans: Sequence[Plan]) -> list[tuple[Plan, SessionError]]:
+    def commit(self, plans: Sequence[Plan]) -> Awaitable[Sequence[Failure]]:
         """Do what was prepared, all at once; a cancellation lets it complete.
 
         Returns:
             What went wrong, StoreError or SessionSuperseded; the rest is committed.
         """
-        failed: list[tuple[Plan, SessionError]] = []
-        if not plans:
-            return failed
-        try:
-            if len(plans) == 1:
-                await self._execute(plans[0], failed)
-            else:
-                await self._execute_all(plans, failed)
-        except anyio.get_cancelled_exc_class():
-            failed.clear()
-            with anyio.CancelScope(shield=True):
-                # Every write of a store is safe to repeat, so this costs nothing as long as nobody cancels.
-                await undisturbed(self._execute_all(plans, failed))
-            raise
-        return failed
+        return self._commit(plans[0]) if len(plans) == 1 else self._commit_all(plans)
 
     async def save(self, session: Session) -> None:
         """Commit one session now."""
         async with self.saving():
             await self.fetch_epoch(session)
             plan = self.prepare(session)
-            failed = await self.commit([plan] if plan else [])
+            failed = () if plan is None else await self._commit(plan)
         for _, exc in failed:
             raise exc
 
@@ -345,83 +332,105 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             if plan.before is None and not (self.secure or self.settings.warned) and FORWARDED in self.headers:
                 self._warn_about_secure(plan)
 
-    async def _execute_all(self, plans: Sequence[Plan], failed: list[tuple[Plan, SessionError]]) -> None:
+    async def _commit_all(self, plans: Sequence[Plan]) -> list[Failure]:
+        failed: list[Failure] = []
+        if not plans:
+            return failed
+
+        async def commit(plan: Plan) -> None:
+            failed.extend(await self._commit(plan))
+
         async with anyio.create_task_group() as group:
             for plan in plans:
-                group.start_soon(self._execute, plan, failed)
+                group.start_soon(commit, plan)
+        return failed
 
-    async def _execute(self, plan: Plan, failed: list[tuple[Plan, SessionError]]) -> None:
+    async def _commit(self, plan: Plan) -> Sequence[Failure]:
         if plan.done:
-            return
-        try:
-            if plan.binding.server_side:
-                with limited(self.settings.commit_timeout):
-                    done = await (self._write_in_step(plan) if concerns_owner(plan) else self._write(plan))
-                if not done:
-                    raise self._drop(plan)
-        except TimeoutError as exc:
-            late = StoreTimeout(f"no commit within {self.settings.commit_timeout} s")
-            late.__cause__ = exc
-            failed.append((plan, late))
-        except SessionError as exc:
-            failed.append((plan, exc))
-        else:
-            lost = _too_late(plan) if plan.lost else None
-            self.finish(plan)
-            if lost is not None:
-                failed.append((plan, lost))
+            return ()
+        if plan.binding.server_side:
+            limits = limits_of(self.settings.commit_timeout)
+            limit = limits.begin()
+            try:
+                kept = await (self._write_in_step(plan) if concerns_owner(plan) else self._write(plan))
+            except BaseException as exc:
+                if not limits.end(limit, exc) and not isinstance(exc, Exception):
+                    if isinstance(exc, anyio.get_cancelled_exc_class()):
+                        with anyio.CancelScope(shield=True):
+                            # Every write of a store is safe to repeat, so this costs nothing as long as nobody cancels.
+                            await undisturbed(self._commit(plan))
+                    raise
+                return [(plan, self._why(plan, exc))]
+            limits.end(limit)
+            if kept is None:
+                return [(plan, self._drop(plan))]
+            _take(plan, kept)
+        lost = _too_late(plan) if plan.lost else None
+        self.finish(plan)
+        return () if lost is None else [(plan, lost)]
 
-    async def _write_in_step(self, plan: Plan) -> bool:
+    def _why(self, plan: Plan, exc: BaseException) -> SessionError:
+        """The error that says why the store could not be brought in line."""
+        if isinstance(exc, SessionError):
+            return exc
+        if isinstance(exc, Exception):
+            error: SessionError = unavailable(exc, plan.binding.store, plan.binding.name)
+        else:
+            error = StoreTimeout(f"no commit within {self.settings.commit_timeout} s")
+        error.__cause__ = exc
+        return error
+
+    async def _write_in_step(self, plan: Plan) -> Loaded | None:
         """``_write``, and what the index of owners has to know of it."""
         if not plan.binding.indexed:
             return await self._write(plan)
-        return await blamed(commit_in_step(plan, self._write, self.now), plan.binding.store, plan.binding.name)
+        return await commit_in_step(plan, self._write_and_take, self.now)
 
-    async def _write(self, plan: Plan) -> bool:
+    async def _write_and_take(self, plan: Plan) -> Loaded | None:
+        kept = await self._write(plan)
+        if kept is not None:
+            _take(plan, kept)
+        return kept
+
+    def _write(self, plan: Plan) -> Awaitable[Loaded | None]:
         """Bring the store in line with the plan.
 
         Returns:
-            False: a logout, a login or a ``clear()`` elsewhere was faster.
+            What is kept, or was deleted; None: a logout, a login or a ``clear()`` elsewhere was faster.
 
         Raises:
             StoreError: the store could not do it.
         """
-        binding, session = plan.binding, plan.session
-        store: RecordStore = binding.store  # type: ignore[assignment]  # the other kind has nothing to write
-        codec = binding.codec
-        try:
-            if plan.doomed is not None:
-                if not await store.remove(plan.doomed, codec):
-                    return False
-                session._holder = b""  # the lease went with the record
-            if plan.after is None:
-                return True
-            if plan.doomed is not None:  # gone for good: what is repeated, or saved again, must not miss it
-                if session._edits.doomed is plan.doomed:
-                    session._edit(doomed=None)
-                plan.doomed = None
-            if plan.created is not None:
-                await self._create(store, plan, plan.after, plan.created)
-                return True
-            before: Loaded = plan.before  # type: ignore[assignment]  # there is a record
-            if plan.change is None:
-                kept = await store.renew(before, codec, cast(float, plan.expires_at))
-            else:
-                kept = await store.commit(
-                    before, plan.change, codec, plan.version, plan.expires_at, session._holder, plan.release
-                )
-        except SessionError:
-            raise
-        except Exception as exc:
-            raise unavailable(exc, store, binding.name) from exc
-        if kept is None:
-            return False
-        plan.after = replace(plan.after, record=kept.record, version=kept.version)
-        return True
+        store: RecordStore = plan.binding.store  # type: ignore[assignment]  # the other kind has nothing to write
+        if plan.doomed is not None:
+            return self._replace(store, plan, plan.doomed)
+        if plan.created is not None:
+            return self._create(store, plan, plan.created)
+        before: Loaded = plan.before  # type: ignore[assignment]  # there is a record
+        if plan.change is None:
+            return store.renew(before, plan.binding.codec, cast(float, plan.expires_at))
+        return store.commit(
+            before, plan.change, plan.binding.codec, plan.version, plan.expires_at, plan.session._holder, plan.release
+        )
 
-    async def _create(self, store: RecordStore, plan: Plan, after: Loaded, data: bytes) -> None:
+    async def _replace(self, store: RecordStore, plan: Plan, doomed: Loaded) -> Loaded | None:
+        """Delete the record of a session that ended; create the one that comes after it, if any."""
+        session = plan.session
+        if not await store.remove(doomed, plan.binding.codec):
+            return None
+        session._holder = b""  # the lease went with the record
+        if plan.after is None:
+            return doomed
+        if session._edits.doomed is doomed:  # gone for good: what is repeated, or saved again, must not miss it
+            session._edit(doomed=None)
+        plan.doomed = None
+        return await self._write(plan)
+
+    async def _create(self, store: RecordStore, plan: Plan, data: bytes) -> Loaded:
+        after = cast(Loaded, plan.after)
         if not await store.create(after.handle, plan.version, data, cast(float, plan.expires_at)):
             raise SessionConflict(f"a record {after.handle.hex()} is there already, against all odds")
+        return after
 
     def _supersede(self, session: Session) -> None:
         """Nothing of it is written any more, and no cookie of it sent."""
@@ -478,6 +487,12 @@ def _unseal(binding: Binding, cookies: Sequence[bytes], now: float) -> list[Unse
     if error is not None and not tokens:
         raise error
     return tokens
+
+
+def _take(plan: Plan, kept: Loaded) -> None:
+    """The record as it is kept now is what comes after the commit."""
+    if plan.after is not None:
+        plan.after = replace(plan.after, record=kept.record, version=kept.version)
 
 
 def _late(plan: Plan) -> Plan | None:

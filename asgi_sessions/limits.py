@@ -3,92 +3,114 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager
-from types import TracebackType
+from typing import Any, Protocol
 
 import anyio
 import msgspec
 
 from .loops import running_loop
 
-__all__ = ["limited"]
+__all__ = ["Limits", "limits_of"]
 
 
-def limited(seconds: float) -> AbstractContextManager[object]:
-    """``with limited(seconds):`` ends what is awaited inside once the time is over.
+class Limits(Protocol):
+    """Limits of so many seconds in one event loop: what is awaited when one of them is over is cancelled.
 
-    As ``asyncio.timeout()``, whose timer for each call takes ten times as long; on trio ``anyio.fail_after()``.
-
-    Raises:
-        TimeoutError: on leaving; it took longer.
+    As ``asyncio.timeout()``, whose timer for each call takes twenty times as long, and ``anyio.fail_after()`` on trio;
+    but by hand, without a context manager: each limit that begins has to end.
     """
+
+    def begin(self) -> Any:
+        """A limit of the task that runs, from now on."""
+
+    def end(self, limit: Any, error: BaseException | None = None) -> bool:
+        """
+        Args:
+            error: what the work ended with.
+
+        Returns:
+            Whether ``error`` is the cancellation of this limit. It is taken back then, and must not be raised again.
+        """
+
+
+def limits_of(seconds: float) -> Limits:
+    """The limits of so many seconds in the event loop that runs."""
     try:
         loop = running_loop()
     except RuntimeError:
-        return anyio.fail_after(seconds)
-    task = asyncio.current_task(loop)
-    if task is None:
-        raise RuntimeError("a time limit needs a task")
-    watch = _watches.get((loop, seconds))
-    if watch is None:
-        watch = _watch(loop, seconds)
-    limit = _Limit(watch, task, task.cancelling())
-    until = watch.until[limit] = loop.time() + seconds
-    if watch.timer is None:
-        watch.watch(until)
-    return limit
+        return _TrioLimits(seconds)
+    return _limits.get((loop, seconds)) or _make(loop, seconds)
 
 
-class _Watch:
-    """All limits of so many seconds in one event loop. They end in the order in which they began."""
+class _Limit(msgspec.Struct, eq=False, gc=False):
+    """It refers to nothing, so that whoever waits keeps nothing more for the garbage collector to look at."""
 
-    __slots__ = ("loop", "seconds", "timer", "until")
+    until: float  # by the event loop's clock
+    cancelling: int  # how often its task was cancelled before
+    over: bool = False
+
+
+class _AsyncioLimits:
+    """They end in the order in which they began."""
+
+    __slots__ = ("_loop", "_seconds", "_tasks", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self.loop = loop
-        self.seconds = seconds
-        self.until: dict[_Limit, float] = {}
-        self.timer: asyncio.TimerHandle | None = None  # it stays when a limit goes: it may serve the next ones
+        self._loop = loop
+        self._seconds = seconds
+        self._tasks: dict[_Limit, asyncio.Task[object]] = {}
+        self._timer: asyncio.TimerHandle | None = None  # it stays when a limit goes: it may serve the next ones
 
-    def watch(self, until: float) -> None:
-        self.timer = self.loop.call_at(until, self._expire)
+    def begin(self) -> _Limit:
+        loop = self._loop
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("a time limit needs a task")
+        limit = _Limit(loop.time() + self._seconds, task.cancelling())
+        self._tasks[limit] = task
+        if self._timer is None:
+            self._watch(limit)
+        return limit
+
+    def end(self, limit: _Limit, error: BaseException | None = None) -> bool:
+        self._tasks.pop(limit, None)
+        if not limit.over:
+            return False
+        task: asyncio.Task[object] = asyncio.current_task(self._loop)  # type: ignore[assignment]  # that began it
+        return task.uncancel() <= limit.cancelling and isinstance(error, asyncio.CancelledError)
+
+    def _watch(self, limit: _Limit) -> None:
+        self._timer = self._loop.call_at(limit.until, self._expire)
 
     def _expire(self) -> None:
-        self.timer = None
-        now = self.loop.time()
-        for limit, until in list(self.until.items()):
-            if until > now:
-                self.watch(until)
+        self._timer = None
+        now = self._loop.time()
+        for limit, task in list(self._tasks.items()):
+            if limit.until > now:
+                self._watch(limit)
                 return
-            del self.until[limit]
-            limit.expire()
+            del self._tasks[limit]
+            limit.over = True
+            task.cancel()
 
 
-class _Limit(msgspec.Struct, eq=False):
-    watch: _Watch
-    task: asyncio.Task[object]
-    cancelling: int
-    expired: bool = False
+class _TrioLimits:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
 
-    def __enter__(self) -> None:
-        """It began when it was made."""
+    def begin(self) -> anyio.CancelScope:
+        return anyio.CancelScope(deadline=anyio.current_time() + self._seconds).__enter__()
 
-    def expire(self) -> None:
-        self.expired = True
-        self.task.cancel()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.watch.until.pop(self, None)
-        if self.expired and self.task.uncancel() <= self.cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from exc
+    def end(self, limit: anyio.CancelScope, error: BaseException | None = None) -> bool:
+        if error is None:
+            return bool(limit.__exit__(None, None, None))
+        return bool(limit.__exit__(type(error), error, error.__traceback__))
 
 
-_watches: dict[tuple[asyncio.AbstractEventLoop, float], _Watch] = {}
+_limits: dict[tuple[asyncio.AbstractEventLoop, float], _AsyncioLimits] = {}
 
 
-def _watch(loop: asyncio.AbstractEventLoop, seconds: float) -> _Watch:
-    for known in [known for known in list(_watches) if known[0].is_closed()]:
-        _watches.pop(known, None)
-    return _watches.setdefault((loop, seconds), _Watch(loop, seconds))
+def _make(loop: asyncio.AbstractEventLoop, seconds: float) -> _AsyncioLimits:
+    for known in [known for known in list(_limits) if known[0].is_closed()]:
+        _limits.pop(known, None)
+    return _limits.setdefault((loop, seconds), _AsyncioLimits(loop, seconds))

@@ -18,9 +18,8 @@ from starlette.websockets import WebSocketDisconnect
 from .config import Configuration, Epochs, SessionConfig, defaults
 from .cookies import SameSite, add_headers
 from .exceptions import StoreError
-from .exchange import Exchange, Settings
+from .exchange import Exchange, Failure, Settings
 from .keyring import Keyring
-from .plans import Plan
 from .readers import CookieReader
 from .registry import SessionRegistry
 from .serializers import Serializer
@@ -253,7 +252,7 @@ class Responder(msgspec.Struct, eq=False):
             return self._send_after_epochs(message)
         plans = self._sessions.prepare()
         if exchange.stored and plans:
-            return self._commit(plans, message)
+            return self._send_after(exchange.commit(plans), message)
         for plan in plans:
             exchange.finish(plan)
         return self._send(self._start(message))
@@ -308,8 +307,8 @@ class Responder(msgspec.Struct, eq=False):
             pass
         await self.send(message)
 
-    async def _commit(self, plans: Sequence[Plan], message: Message) -> None:
-        for plan, error in await self._exchange.commit(plans):
+    async def _send_after(self, commit: Awaitable[Sequence[Failure]], message: Message) -> None:
+        for plan, error in await commit:
             if isinstance(error, StoreError):
                 self.error = self.error or error
             elif plan.writes:

@@ -25,7 +25,7 @@ from .stores.owners import OwnerIndex
 __all__ = ["commit_in_step", "concerns_owner", "epoch_of"]
 
 LARGEST_EPOCH = 2**40
-Write = Callable[[Plan], Awaitable[bool]]
+Write = Callable[[Plan], Awaitable[Loaded | None]]
 
 
 def concerns_owner(plan: Plan) -> bool:
@@ -33,14 +33,14 @@ def concerns_owner(plan: Plan) -> bool:
     return plan.edits.owner is not UNSET or _owner(plan.before or plan.doomed) is not None
 
 
-async def commit_in_step(plan: Plan, write: Write, clock: Callable[[], float]) -> bool:
+async def commit_in_step(plan: Plan, write: Write, clock: Callable[[], float]) -> Loaded | None:
     """Write what was planned, and what the index has to know of it.
 
     Args:
-        write: brings the store in line with the plan; False: the session ended or was regenerated meanwhile.
+        write: brings the store in line with the plan; None: the session ended or was regenerated meanwhile.
 
     Returns:
-        What ``write`` returned; False also if the owner's sessions were all revoked meanwhile.
+        What ``write`` returned; None also if the owner's sessions were all revoked meanwhile.
 
     Raises:
         StoreError: the store could not do it.
@@ -53,38 +53,39 @@ async def commit_in_step(plan: Plan, write: Write, clock: Callable[[], float]) -
         owner = plan.edits.owner if plan.edits.owner is not UNSET and plan.after is not None else None
     joins = owner is not None and (plan.edits.owner is not UNSET or plan.created is not None)
     if owner is not None and joins:
-        done = await _join(index, plan, owner, write)
-        if done and plan.binding.max_sessions is not None:
+        kept = await _join(index, plan, owner, write)
+        if kept is not None and plan.binding.max_sessions is not None:
             handle = cast(Loaded, plan.after).handle
             await SessionManager.of(plan.binding, clock, handle).end_oldest(owner, plan.binding.max_sessions, handle)
     elif owner is not None and plan.edits.remember is not UNSET:
         await _enlist(index, plan, owner)  # it may live longer from now on: the index has to know first
-        done = await write(plan)
+        kept = await write(plan)
     elif owner is not None and plan.expires_at is not None:
-        done = await _renew(index, plan, owner, write)
+        kept = await _renew(index, plan, owner, write)
     else:
-        done = await write(plan)
+        kept = await write(plan)
     if known is not None and former is not None and former != owner:
         for name in plan.binding.owner_names.every(former):
             await index.delist(name, [known.handle])
-    return done
+    return kept
 
 
-async def _join(index: OwnerIndex, plan: Plan, owner: Owner, write: Write) -> bool:
+async def _join(index: OwnerIndex, plan: Plan, owner: Owner, write: Write) -> Loaded | None:
     if plan.generation is None:  # kept when a commit is done again
         plan.generation = await _enlist(index, plan, owner)
-    if not await write(plan):
-        return False
+    kept = await write(plan)
+    if kept is None:
+        return None
     generation = await _enlist(index, plan, owner)
     if generation in (b"", plan.generation):
-        return True
+        return kept
     binding, after = plan.binding, cast(Loaded, plan.after)
     await cast(RecordStore, binding.store).remove(after, binding.codec)
     await index.delist(binding.owner_names.current(owner), [after.handle])
-    return False
+    return None
 
 
-async def _renew(index: OwnerIndex, plan: Plan, owner: Owner, write: Write) -> bool:
+async def _renew(index: OwnerIndex, plan: Plan, owner: Owner, write: Write) -> Loaded | None:
     """Both at once: the entry outlives the record by a lifetime, so one renewal that does not reach the index is no
     loss. It costs no further round trip."""
     failed: list[Exception] = []
@@ -98,12 +99,12 @@ async def _renew(index: OwnerIndex, plan: Plan, owner: Owner, write: Write) -> b
     async with anyio.create_task_group() as group:
         group.start_soon(enlist)
         try:
-            done = await write(plan)
+            kept = await write(plan)
         except Exception as exc:  # out of the group as it is
             failed.insert(0, exc)
     if failed:
         raise failed[0]
-    return done
+    return kept
 
 
 async def _enlist(index: OwnerIndex, plan: Plan, owner: Owner) -> bytes:

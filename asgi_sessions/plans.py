@@ -172,7 +172,7 @@ def _plan_cookie(plan: Plan, lifetime: Lifetime, now: int, secure: bool) -> None
 
 def _plan_creation(plan: Plan, now: int) -> Loaded:
     handle, secret, plan.version = urandom(HANDLE_SIZE), urandom(SECRET_SIZE), urandom(8)
-    record = replace(_fresh(plan, now), secret_hash=digest(secret), commits=(plan.version,))
+    record = replace(_fresh(plan, now), secret_hash=digest(secret), commits=plan.version)
     if plan.changed:
         record = apply(plan.session._change(plan.values, now), record, plan.binding.serializer)
     plan.created = plan.binding.codec.encode(record, handle)

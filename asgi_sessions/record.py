@@ -32,6 +32,7 @@ __all__ = [
 
 HANDLE_SIZE = 16  # bytes; OWASP asks for 64 bits of entropy in a session id, this half alone is not the credential
 SECRET_SIZE = 32  # bytes
+VERSION_SIZE = 8  # bytes
 COMMITS_KEPT = 4  # how many commit versions a record remembers
 SUPERSEDED_FOR = 60  # seconds for which the previous secret is told from an unknown one
 MOST_KNOWN = 512  # records that a codec remembers, ...
@@ -71,7 +72,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
         cookie: the cookie attributes that this session overrides.
         owner_epoch: the owner's epoch when a cookie session was sealed for it; see the option ``epochs``.
         label: what the application noted for the owner's list of sessions, such as device and address.
-        commits: the last versions committed, newest last; a commit that finds itself here is already done.
+        commits: the last versions committed, one after the other, newest last; see ``has_commit``.
     """
 
     values: bytes = msgspec.field(name="v")
@@ -89,7 +90,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     owner_epoch: Natural = msgspec.field(name="g", default=0)
     label: dict[str, str] = msgspec.field(name="n", default_factory=dict)
     lease: Lease | None = msgspec.field(name="l", default=None)
-    commits: tuple[bytes, ...] = msgspec.field(name="m", default=())
+    commits: bytes = msgspec.field(name="m", default=b"")
 
 
 class Token(msgspec.Struct, frozen=True, gc=False):
@@ -162,7 +163,7 @@ def apply(change: Change, record: Record, serializer: Serializer, version: bytes
     The caller has checked that both are of one epoch. The lease is carried through.
     """
     values = _merge_values(change, record, serializer)
-    commits = (*record.commits, version)[-COMMITS_KEPT:] if version else record.commits
+    commits = (record.commits + version)[-COMMITS_KEPT * VERSION_SIZE :]
     if change.only_values:
         return msgspec.structs.replace(record, values=values, commits=commits)
     fields: dict[str, Any] = {"values": values, "commits": commits}
@@ -184,6 +185,11 @@ def apply(change: Change, record: Record, serializer: Serializer, version: bytes
     if change.label is not UNSET:
         fields["label"] = change.label
     return msgspec.structs.replace(record, **fields)
+
+
+def has_commit(record: Record, version: bytes) -> bool:
+    """Whether a commit is among the record's last ones: then it is done already."""
+    return version in [record.commits[at : at + VERSION_SIZE] for at in range(0, len(record.commits), VERSION_SIZE)]
 
 
 def _merge_values(change: Change, record: Record, serializer: Serializer) -> bytes:
@@ -355,7 +361,7 @@ class _JSONRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     owner_epoch: Natural = 0
     label: dict[str, str] = {}
     lease: Lease | None = None
-    commits: tuple[bytes, ...] = ()
+    commits: bytes = b""
 
 
 def _encode_json(record: Record) -> bytes:

@@ -1,14 +1,31 @@
 """Time limits: as those of the standard library, at a fraction of their price."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from asgi_sessions.limits import limited
+from asgi_sessions.limits import limits_of
 
 SOON = 0.02  # seconds
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """As ``anyio.fail_after``."""
+    limits = limits_of(seconds)
+    limit = limits.begin()
+    try:
+        yield
+    except BaseException as exc:
+        if limits.end(limit, exc):
+            raise TimeoutError from exc
+        raise
+    else:
+        limits.end(limit)
 
 
 async def forever() -> None:

@@ -33,6 +33,7 @@ from ..record import (
     apply,
     check_end,
     check_token,
+    has_commit,
     times_of,
     token_of,
 )
@@ -252,7 +253,7 @@ class RecordStore(Store, ABC):
                         codec.remember_commit(loaded, data, committed)
                     return committed
                 rival = self._decode(kept, codec, loaded)
-                if rival is None or version in rival.record.commits:
+                if rival is None or has_commit(rival.record, version):
                     return rival
                 if rival.record.epoch != loaded.record.epoch:
                     return None

@@ -121,9 +121,8 @@ class RedisStore(RecordStore):
     def swap(
         self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
     ) -> Coroutine[Any, Any, Stored | None]:
-        ours = Stored(new, data)
         args = (old, new + data) if expires_at is None else (old, new + data, _milliseconds(expires_at))
-        return self._run(SWAP, self._key(handle), args, lambda kept: ours if kept == 1 else _stored(kept))
+        return self._run(SWAP, self._key(handle), args, _stored, Stored(new, data))
 
     def touch(self, handle: bytes, version: bytes, expires_at: float) -> Coroutine[Any, Any, bool]:
         return self._run(TOUCH, self._key(handle), (version, _milliseconds(expires_at)), bool)
@@ -164,26 +163,27 @@ class RedisStore(RecordStore):
         return self._key_prefix + hexlify(handle)
 
     def _run(
-        self, script: Script, key: bytes, args: tuple[bytes, ...], read: Callable[[Any], T]
+        self, script: Script, key: bytes, args: tuple[bytes, ...], read: Callable[[Any], T], done: T | None = None
     ) -> Coroutine[Any, Any, T]:
         if not self._by_digest:
-            return self._ask(script.by_source(key, args), key, read)
-        return self._ask(script.by_digest(key, args), key, read, script, args)
+            return self._ask(script.by_source(key, args), key, read, done)
+        return self._ask(script.by_digest(key, args), key, read, done, script)
 
     async def _ask(
         self,
         command: bytes,
         key: bytes,
         read: Callable[[Any], T],
+        done: T | None = None,
         script: Script | None = None,
-        args: tuple[bytes, ...] = (),
     ) -> T:
         """Send a command; it is one coroutine from the verb to the wire, as each costs a request half a microsecond.
 
         Args:
             command: packed.
             read: what the reply means; it is given None where the key is of another type.
-            script, args: what the command runs by its digest.
+            done: what the reply 1 means, if that is not for ``read`` to say.
+            script: what the command runs by its digest.
         """
         try:
             loop = running_loop()
@@ -202,11 +202,11 @@ class RedisStore(RecordStore):
                 except (NoScriptError, NoPermissionError) as exc:
                     if script is None:
                         raise
-                    command, script, refused = script.by_source(key, args), None, exc
+                    command, script, refused = script.again(command), None, exc
                 else:
                     if refused is not None:
                         self._by_digest = isinstance(refused, NoScriptError)
-                    return read(reply)
+                    return done if done is not None and reply == 1 else read(reply)
         except (RedisError, RedisClusterException, OSError) as exc:
             if "WRONGTYPE" in str(exc) and not key.startswith(self._owner_prefix):
                 return read(None)  # somebody else's key, of another type; an index, though, must not look empty

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from hashlib import sha1
 
-from .resp import pack, parts_format, pieces
+from .resp import pack, parts_format, pieces, unpack
 
 __all__ = ["BAR", "CREATE", "DELETE", "DELIST", "ENLIST", "LISTED", "QUARANTINE", "SWAP", "TOUCH", "Script"]
 
@@ -33,6 +33,11 @@ class Script:
     def by_source(self, key: bytes, args: Sequence[bytes]) -> bytes:
         """The packed command that runs it, and makes it known to the server."""
         return pack([b"EVAL", self.source, b"1", key, *args])
+
+    def again(self, by_digest: bytes) -> bytes:
+        """The command by source for one by digest."""
+        _, _, _, key, *args = unpack(by_digest)
+        return self.by_source(key, args)
 
 
 # -- records: a value is the version, 8 bytes, then the data; what is shorter is not ours, and stays as it is ----------

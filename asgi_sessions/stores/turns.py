@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from types import TracebackType
 
@@ -13,8 +14,10 @@ from ..loops import running_loop
 
 __all__ = ["Turn", "turn"]
 
-# Who waits, first come first served, by what is taken now; in each event loop apart, whose events are no other's.
-_taken: dict[tuple[object, int, bytes], deque[anyio.Event] | None] = {}
+Taken = dict[bytes, deque[anyio.Event] | None]  # who waits, first come first served, by what is taken now
+
+# In each event loop apart, whose events are no other's, and for each owner.
+_taken: dict[tuple[object, int], Taken] = {}
 
 
 class Turn(msgspec.Struct, eq=False, gc=False):
@@ -23,20 +26,21 @@ class Turn(msgspec.Struct, eq=False, gc=False):
     By hand, which costs a third where nobody waits: ``if not mine.take(): await mine.wait()``, then ``mine.leave()``.
     """
 
-    _key: tuple[object, int, bytes]
+    _taken: Taken
+    _key: bytes
 
     def take(self) -> bool:
         """Go inside if nobody is; False: ``wait()`` first."""
-        if self._key in _taken:
+        if self._key in self._taken:
             return False
-        _taken[self._key] = None
+        self._taken[self._key] = None
         return True
 
     async def wait(self) -> None:
         """Go inside once all who came before have left."""
-        waiting = _taken[self._key]
+        waiting = self._taken[self._key]
         if waiting is None:
-            waiting = _taken[self._key] = deque()
+            waiting = self._taken[self._key] = deque()
         turn = anyio.Event()
         waiting.append(turn)
         try:
@@ -50,11 +54,11 @@ class Turn(msgspec.Struct, eq=False, gc=False):
 
     def leave(self) -> None:
         """Let the next one in."""
-        waiting = _taken[self._key]
+        waiting = self._taken[self._key]
         if waiting:
             waiting.popleft().set()
         else:
-            del _taken[self._key]
+            del self._taken[self._key]
 
     async def __aenter__(self) -> None:
         if not self.take():
@@ -72,4 +76,12 @@ def turn(owner: object, key: bytes) -> Turn:
         loop: object = running_loop()
     except RuntimeError:  # trio
         loop = current_token()
-    return Turn((loop, id(owner), key))
+    taken = _taken.get((loop, id(owner)))
+    return Turn(_make(loop, owner) if taken is None else taken, key)
+
+
+def _make(loop: object, owner: object) -> Taken:
+    for known in list(_taken):
+        if isinstance(known[0], asyncio.AbstractEventLoop) and known[0].is_closed():
+            _taken.pop(known, None)
+    return _taken.setdefault((loop, id(owner)), {})

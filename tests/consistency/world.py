@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from asgi_sessions import MessagePackSerializer, RecordStore, Stored
-from asgi_sessions.record import COMMITS_KEPT, RecordCodec
+from asgi_sessions.record import COMMITS_KEPT, VERSION_SIZE, RecordCodec
 from tests.browser import Clock
 
 CODEC = RecordCodec(MessagePackSerializer())
@@ -79,7 +79,7 @@ class Faulty(RecordStore):
         stored, version = await self.inner.read(handle), urandom(8)
         if stored is not None:
             record = CODEC.decode(stored.data)
-            record = replace(record, commits=(*record.commits, version)[-COMMITS_KEPT:])
+            record = replace(record, commits=(record.commits + version)[-COMMITS_KEPT * VERSION_SIZE :])
             await self.inner.swap(handle, stored.version, version, CODEC.encode(record))
 
 
