@@ -492,7 +492,8 @@ def _unseal(binding: Binding, cookies: Sequence[bytes], now: float) -> list[Unse
 def _take(plan: Plan, kept: Loaded) -> None:
     """The record as it is kept now is what comes after the commit."""
     if plan.after is not None:
-        plan.after = replace(plan.after, record=kept.record, version=kept.version)
+        renewed = plan.after is not plan.before
+        plan.after = replace(plan.after, record=kept.record, version=kept.version) if renewed else kept
 
 
 def _late(plan: Plan) -> Plan | None:

@@ -30,7 +30,8 @@ Write = Callable[[Plan], Awaitable[Loaded | None]]
 
 def concerns_owner(plan: Plan) -> bool:
     """Whether the session has an owner, or gets another one."""
-    return plan.edits.owner is not UNSET or _owner(plan.before or plan.doomed) is not None
+    known = plan.before or plan.doomed
+    return plan.edits.owner is not UNSET or (known is not None and known.record.owner is not None)
 
 
 async def commit_in_step(plan: Plan, write: Write, clock: Callable[[], float]) -> Loaded | None:

@@ -109,7 +109,7 @@ def prepare(session: Session, now: float, secure: bool) -> Plan | None:
         _renew(plan, _plan_creation(plan, int(now)), lifetime, int(now), secure)
     else:
         plan.after = _plan_commit(plan, before, now)
-        if due or _reaches_cookie(edits):
+        if due or (edits is not NOTHING and _reaches_cookie(edits)):
             _renew(plan, plan.after, lifetime, int(now), secure)
     return plan
 

@@ -313,8 +313,8 @@ class RecordCodec:
     def remember_commit(self, before: Loaded, data: bytes, after: Loaded) -> None:
         """The token that led to ``before`` leads to ``after`` now; secret and times are the same."""
         known = self._known.get(before.handle)
-        if known is not None and known[2] is before:
-            self.remember(known[0], data, after)
+        if known is not None and known[2] is before and len(data) <= MAX_KNOWN:
+            self._known[before.handle] = known[0], data, after
 
     def values(self, record: Record) -> dict[Any, Any]:
         """

@@ -13,6 +13,7 @@ from .applications import FILLS, SCENARIOS, SIZES, Application, respond, seeing
 from .subject import Subject
 
 FEWEST_SLICES, MOST_SLICES = 3, 15  # of one sample
+CROWD_CALLS = 8  # of each visitor in a slice, at least, where they come at once
 BARE_REQUESTS = 100  # in one slice, at least
 HEADERS = ((b"host", b"example.org"), (b"user-agent", b"Mozilla/5.0"), (b"accept", b"*/*"))
 
@@ -157,7 +158,8 @@ async def sample(
 ) -> dict[str, float]:
     """One round of one cell: slices with the middleware between slices of the bare application, for ``seconds``.
 
-    The medians of the slices are compared: a slice in which the machine did something else does not count.
+    The medians of the slices are compared: a slice in which the machine did something else does not count. Where
+    visitors come at once, a slice is long enough for its beginning and its end, when fewer are there, to count little.
 
     Args:
         prepared: keeps the wrapped applications from round to round.
@@ -168,9 +170,10 @@ async def sample(
             prepared[request] = subject.application(request)
     wrapped = [prepared[request] for request in plan.requests]
     bare = [respond] * len(wrapped)
+    fewest = CROWD_CALLS if len(visitors) > 1 else 1
     turn = await elapsed(wrapped, visitors, 1, plan.keeps_cookies) * len(visitors) / 1e6  # seconds
-    slices = max(FEWEST_SLICES, min(MOST_SLICES, int(seconds / turn)))
-    times = max(1, int(seconds / turn / slices))
+    slices = max(FEWEST_SLICES, min(MOST_SLICES, int(seconds / turn / fewest)))
+    times = max(fewest, int(seconds / turn / slices))
     enough = max(times, BARE_REQUESTS // len(visitors))
     without, added = [], []
     for _ in range(slices):
