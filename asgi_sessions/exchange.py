@@ -37,7 +37,7 @@ from .readers import read_foreign
 from .record import Loaded, Token, check_end, digest
 from .sealing import Unsealed
 from .session import NOTHING, Session
-from .stores.base import RecordStore, Stored, blamed, unavailable
+from .stores.base import RecordStore, blamed, unavailable
 from .stores.cookie import CookieStore
 
 __all__ = ["Exchange", "Failure", "Settings"]
@@ -142,9 +142,9 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
                 token = opener.known(cookies[0], now)
                 if token is None:
                     token = opener.add(cookies[0], opener.open(cookies[0], now))
-                stored = await store.read(token.handle)
-                if stored is None or not self._fill_known(session, binding, token, stored, now):
-                    session._fill(*await store.opened(stored, token, binding.codec, binding.lifetime, now))
+                codec, stored = binding.codec, await store.read(token.handle)
+                found = None if stored is None else codec.known(token, stored.version, stored.data, now)
+                session._fill(*(found or await store.opened(stored, token, codec, binding.lifetime, now)))
             elif cookies:
                 tokens = _unseal(binding, cookies, now)
                 session._fill(*await store.load_one_of(tokens, binding.codec, binding.lifetime, now))
@@ -156,18 +156,6 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             raise
         except Exception as exc:
             raise unavailable(exc, store, binding.name) from exc
-
-    def _fill_known(self, session: Session, binding: Binding, token: Token, stored: Stored, now: float) -> bool:
-        """Fill a session that is still as it was when it was loaded or committed lately; False: look at it again."""
-        codec = binding.codec
-        known = codec.known(token, stored.version, stored.data)
-        if known is None or now >= known.ends_at:
-            return False
-        try:
-            session._fill(known, codec.values_again(known.record))
-        except Malformed:  # by a registered type's decode function, which could do it then
-            return False
-        return True
 
     async def _load_with_epoch(self, session: Session, binding: Binding) -> None:
         self.epochs = True
@@ -203,7 +191,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         known = opener.known(cookies[0], now)
         if known is not None:
             check_end(known.ends_at, now)
-            return known, codec.values_again(known.record)
+            return known, codec.serializer.loads_again(known.record.values)  # type: ignore[return-value]  # it was a dict
         loaded = opener.open(cookies[0], now)
         values = codec.values(loaded.record)
         opener.add(cookies[0], loaded)

@@ -162,7 +162,7 @@ def apply(change: Change, record: Record, serializer: Serializer, version: bytes
 
     The caller has checked that both are of one epoch. The lease is carried through.
     """
-    values = _merge_values(change, record, serializer)
+    values = change.values if record.values == change.base else _merge_values(change, record, serializer)
     commits = (record.commits + version)[-COMMITS_KEPT * VERSION_SIZE :]
     if change.only_values:
         return msgspec.structs.replace(record, values=values, commits=commits)
@@ -193,7 +193,7 @@ def has_commit(record: Record, version: bytes) -> bool:
 
 
 def _merge_values(change: Change, record: Record, serializer: Serializer) -> bytes:
-    if change.cleared or record.values == change.base:
+    if change.cleared:
         return change.values
     if change.values == change.base:
         return record.values
@@ -296,12 +296,21 @@ class RecordCodec:
         except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
             raise Malformed(f"not a session record ({type(exc).__name__})") from exc
 
-    def known(self, token: Token, version: bytes, data: bytes) -> Loaded | None:
-        """What the token led to lately, if the record is still the same; all but its time was checked then."""
+    def known(self, token: Token, version: bytes, data: bytes, now: float) -> tuple[Loaded, dict[Any, Any]] | None:
+        """What the token led to lately, with its values, if the record is still the same; all but its time was checked.
+
+        None: it has to be looked at.
+        """
         known = self._known.get(token.handle)
-        if known is not None and known[0] is token and known[1] == data and known[2].version == version:
-            return known[2]
-        return None
+        if known is None or known[0] is not token or known[1] != data:
+            return None
+        loaded = known[2]
+        if loaded.version != version or now >= loaded.ends_at:
+            return None
+        try:
+            return loaded, self.serializer.loads_again(loaded.record.values)  # type: ignore[return-value]  # a dict
+        except Malformed:  # by a registered type's decode function, which could do it then
+            return None
 
     def remember(self, token: Token, data: bytes, loaded: Loaded) -> None:
         """For ``known``: the token leads to it, and all checks have found nothing wrong."""
@@ -327,10 +336,6 @@ class RecordCodec:
         for flash in record.flashes:
             self.serializer.loads(flash.message)  # now, while a refusal is still possible
         return values
-
-    def values_again(self, record: Record) -> dict[Any, Any]:
-        """The values of a record of which ``values`` has found nothing wrong, or which was encoded here."""
-        return self.serializer.loads_again(record.values)  # type: ignore[return-value]  # it was a dict
 
 
 _encoder = msgspec.msgpack.Encoder()

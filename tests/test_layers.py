@@ -18,6 +18,7 @@ LAYERS = [
     "serializers.extensions",
     "serializers.registered",
     "serializers.reader",
+    "serializers.again",
     "serializers.messagepack",
     "serializers.json",
     "serializers",

@@ -366,9 +366,15 @@ LOADED = Loaded(record_of({"a": 1}), NOW - 60, False, HANDLE, SECRET, VERSION, N
 
 def test_a_session_that_is_loaded_again_is_known() -> None:
     codec = RecordCodec(PACK)
-    assert codec.known(TOKEN, VERSION, DATA) is None
+    assert codec.known(TOKEN, VERSION, DATA, NOW) is None
     codec.remember(TOKEN, DATA, LOADED)
-    assert codec.known(TOKEN, bytes(bytearray(VERSION)), bytes(bytearray(DATA))) is LOADED
+    assert codec.known(TOKEN, bytes(bytearray(VERSION)), bytes(bytearray(DATA)), NOW) == (LOADED, {"a": 1})
+
+
+def test_a_known_session_ends_like_others() -> None:
+    codec = RecordCodec(PACK)
+    codec.remember(TOKEN, DATA, LOADED)
+    assert codec.known(TOKEN, VERSION, DATA, LOADED.ends_at) is None
 
 
 @pytest.mark.parametrize(
@@ -387,7 +393,7 @@ def test_a_session_that_is_loaded_again_is_known() -> None:
 def test_what_differs_from_the_known_session_is_not_known(token: Token, version: bytes, data: bytes) -> None:
     codec = RecordCodec(PACK)
     codec.remember(TOKEN, DATA, LOADED)
-    assert codec.known(token, version, data) is None
+    assert codec.known(token, version, data, NOW) is None
 
 
 def test_a_known_session_is_known_after_a_commit_to_it() -> None:
@@ -395,23 +401,27 @@ def test_a_known_session_is_known_after_a_commit_to_it() -> None:
     codec.remember(TOKEN, DATA, LOADED)
     after = replace(LOADED, version=b"w" * 8)
     codec.remember_commit(LOADED, b"others", after)
-    assert codec.known(TOKEN, after.version, b"others") is after
+    assert codec.known(TOKEN, after.version, b"others", NOW) == (after, {"a": 1})
 
 
 def test_a_commit_to_another_session_than_the_known_one_is_not_known() -> None:
     codec = RecordCodec(PACK)
     codec.remember_commit(LOADED, DATA, replace(LOADED, version=b"w" * 8))
-    assert codec.known(TOKEN, b"w" * 8, DATA) is None
+    assert codec.known(TOKEN, b"w" * 8, DATA, NOW) is None
     codec.remember(TOKEN, DATA, replace(LOADED, version=b"x" * 8))
     codec.remember_commit(LOADED, DATA, replace(LOADED, version=b"w" * 8))
-    assert codec.known(TOKEN, b"w" * 8, DATA) is None
+    assert codec.known(TOKEN, b"w" * 8, DATA, NOW) is None
 
 
 @CODECS
-def test_the_values_of_a_known_record_are_decoded_each_time(codec: RecordCodec) -> None:
-    record = record_of({"cart": [1]}, codec.serializer)
-    codec.values_again(record)["cart"].append(2)
-    assert codec.values_again(record) == {"cart": [1]}
+def test_the_values_of_a_known_record_are_nobody_elses(codec: RecordCodec) -> None:
+    loaded = replace(LOADED, record=record_of({"cart": [1], "n": 1}, codec.serializer))
+    codec.remember(TOKEN, DATA, loaded)
+    for _ in range(4):
+        _, values = codec.known(TOKEN, VERSION, DATA, NOW) or pytest.fail("it is known")
+        assert values == {"cart": [1], "n": 1}
+        values["cart"].append(2)
+        values["n"] = 2
 
 
 def test_the_records_that_a_codec_remembers_are_bounded_in_number_and_size() -> None:

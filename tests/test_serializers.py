@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 from asgi_sessions.exceptions import Malformed, SerializationError
 from asgi_sessions.serializers import JSONSerializer, MessagePackSerializer, Serializer
+from asgi_sessions.serializers.again import LONGEST_KNOWN, MOST_KNOWN
 
 
 @dataclasses.dataclass
@@ -899,3 +900,82 @@ def test_a_hundred_values_may_share_a_hash_but_no_more() -> None:
 def test_equal_values_are_no_collisions() -> None:
     value = [2**70] * 5000
     assert plain.loads(plain.dumps(value)) == value
+
+
+# -- decoded again ----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(words, values, max_size=6))
+def test_what_is_decoded_again_is_the_same_each_time(value: dict[str, object]) -> None:
+    serializer = MessagePackSerializer()
+    data = serializer.dumps(value)
+    assert all(same(serializer.loads_again(data), value) for _ in range(4))
+    assert data in serializer._decoded
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(hashables, values, max_size=4))
+def test_keys_of_any_type_are_decoded_again(value: dict[object, object]) -> None:
+    serializer = MessagePackSerializer()
+    data = serializer.dumps(value)
+    assert all(same(serializer.loads_again(data), serializer.loads(data)) for _ in range(4))
+
+
+def test_nobody_sees_what_another_did_to_values_that_were_decoded_again() -> None:
+    value = {"a": [1], "b": {"c": {2}}, "d": "x", "e": bytearray(b"y"), "f": ([3],)}
+    data = plain.dumps(value)
+    for _ in range(4):
+        mine: Any = plain.loads_again(data)
+        assert same(mine, value)
+        mine["a"].append(2)
+        mine["b"]["c"].clear()
+        mine["d"] = "y"
+        mine["e"].extend(b"z")
+        mine["f"][0].append(4)
+        del mine["b"]
+
+
+def test_a_decode_function_that_fails_later_is_told_each_time() -> None:
+    class Ticket:
+        pass
+
+    def decode(state: Any) -> Ticket:
+        if broken:
+            raise LookupError(state)
+        return Ticket()
+
+    broken = False
+    serializer = MessagePackSerializer()
+    serializer.register(Ticket, "Ticket", lambda ticket: 1, decode)
+    data = serializer.dumps({"n": 1, "ticket": Ticket()})
+    for _ in range(3):
+        assert isinstance(serializer.loads_again(data)["ticket"], Ticket)  # type: ignore[index]
+    broken = True
+    for _ in range(3):
+        with pytest.raises(Malformed):
+            serializer.loads_again(data)
+
+
+def test_a_type_that_can_be_read_only_is_decoded_again() -> None:
+    class Old:
+        pass
+
+    serializer = MessagePackSerializer()
+    serializer.register(Old, "Old", lambda old: 1, lambda state: object())
+    data = serializer.dumps({"n": 1, "old": Old()})
+    assert all(type(serializer.loads_again(data)["old"]) is object for _ in range(4))  # type: ignore[index]
+
+
+def test_the_decoded_values_that_a_serializer_remembers_are_bounded_in_number_and_size() -> None:
+    serializer = MessagePackSerializer()
+    for number in range(2 * MOST_KNOWN):
+        data = serializer.dumps({"n": number})
+        assert [serializer.loads_again(data) for _ in range(3)] == [{"n": number}] * 3
+    assert 0 < len(serializer._decoded) <= MOST_KNOWN
+    longest, longer = (serializer.dumps({"n": bytes(size)}) for size in (LONGEST_KNOWN - 6, LONGEST_KNOWN - 5))
+    assert len(longest) == LONGEST_KNOWN == len(longer) - 1
+    for data in (longest, longer):
+        assert serializer.loads_again(data) == serializer.loads_again(data) == serializer.loads(data)
+    assert longest in serializer._decoded
+    assert longer not in serializer._decoded

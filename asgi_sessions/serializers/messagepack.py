@@ -10,6 +10,7 @@ from msgspec import Raw
 from msgspec.msgpack import Ext
 
 from ..exceptions import SerializationError
+from .again import DecodedDicts
 from .base import (
     MAX_BYTES,
     MAY_HAVE_MANY_KEYS,
@@ -133,6 +134,7 @@ class MessagePackSerializer(Serializer):
         self._kinds: dict[type, Kind] = {}
         self._names: dict[str, Kind] = {}
         self._reader = Reader(self._names)
+        self._decoded = DecodedDicts()
         for cls in types:
             self.register(cls, cls.__qualname__)
 
@@ -190,9 +192,14 @@ class MessagePackSerializer(Serializer):
         return value
 
     def loads_again(self, data: bytes) -> object:
-        if len(data) <= self._unchecked:  # no limit but the depth, which was looked at
-            return self._reader.load(data)
-        return self.loads(data)
+        known = self._decoded.get(data)
+        if known is not None:
+            return {**known.scalars, **self._reader.load(known.others)} if known.others else known.scalars.copy()  # type: ignore[dict-item]
+        if len(data) > self._unchecked:
+            return self.loads(data)
+        value = self._reader.load(data)  # no limit but the depth, which was looked at
+        self._decoded.meet(data, value, self)
+        return value
 
     def split(self, data: bytes) -> dict[Any, bytes]:
         if len(data) <= self._unchecked and not nests(data):

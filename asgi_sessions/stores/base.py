@@ -3,6 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
+from contextlib import AbstractAsyncContextManager
 from os import urandom
 from random import random
 from typing import Any, TypeVar
@@ -38,7 +39,7 @@ from ..record import (
     token_of,
 )
 from ..sealing import Unsealed
-from .turns import Turn, turn
+from .turns import turns_of
 
 __all__ = ["RecordStore", "Store", "Stored"]
 
@@ -234,9 +235,11 @@ class RecordStore(Store, ABC):
             LeaseExpired: the lease ran out, or belongs to somebody else.
             StoreError: the store could not do it, or whether it did is unknown.
         """
-        mine = self.queue(loaded.handle)
-        if not mine.take():
-            await mine.wait()
+        turns = turns_of(self)
+        if loaded.handle in turns:
+            await turns.wait(loaded.handle)
+        else:
+            turns[loaded.handle] = None
         try:
             current = loaded
             for attempt in range(COMMIT_ATTEMPTS):
@@ -260,7 +263,7 @@ class RecordStore(Store, ABC):
                 current = rival
                 await _pause(attempt)
         finally:
-            mine.leave()
+            turns.leave(loaded.handle)
         raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} commits in a row met a newer record")
 
     async def renew(self, loaded: Loaded, codec: RecordCodec, expires_at: float) -> Loaded | None:
@@ -319,9 +322,9 @@ class RecordStore(Store, ABC):
             return None
         return replace(loaded, record=record, version=stored.version)
 
-    def queue(self, handle: bytes) -> Turn:
+    def queue(self, handle: bytes) -> AbstractAsyncContextManager[None]:
         """Commits to one handle queue up inside a process, rather than race."""
-        return turn(self, handle)
+        return turns_of(self).turn(handle)
 
 
 async def blamed(work: Awaitable[T], store: Store, name: str) -> T:

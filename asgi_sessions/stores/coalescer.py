@@ -12,7 +12,7 @@ its ``read_response()`` needs a task, which costs more than the rest of a round 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextvars import Context
 from itertools import chain
 from typing import Any
@@ -88,7 +88,7 @@ class Line(asyncio.Protocol):
             redis.exceptions.TimeoutError: no reply by the deadline, or to an earlier command by its own.
             redis.exceptions.ConnectionError: the connection broke; whether the command took place is unknown.
         """
-        reply = self.loop.create_future()
+        reply: asyncio.Future[Any] = asyncio.Future(loop=self.loop)
         call = (reply, deadline, command)
         if deadline < self._watched:
             self._watch(deadline)
@@ -208,9 +208,7 @@ class Line(asyncio.Protocol):
 
     def _write_pending(self, transport: asyncio.WriteTransport) -> None:
         while self._pending and not self._full and not self.dead:
-            batch = self._next_batch()
-            self._sent.extend(batch)
-            self._write(transport, b"".join([packed for _, _, packed in batch]))
+            self._write(transport, b"".join(self._next_batch()))
 
     def _write(self, transport: asyncio.WriteTransport, packed: bytes) -> None:
         try:
@@ -218,16 +216,18 @@ class Line(asyncio.Protocol):
         except Exception as exc:  # uvloop's transports raise once they are closed
             self._die(RedisConnectionError, str(exc), exc)
 
-    def _next_batch(self) -> list[Call]:
-        batch: list[Call] = []
-        size = 0
-        while self._pending and len(batch) < MAX_BATCH_COMMANDS and size < MAX_BATCH_BYTES:
-            call = self._pending.popleft()
-            reply, _, packed = call
-            if not reply.done():
-                batch.append(call)
-                size += len(packed)
-        return batch
+    def _next_batch(self) -> list[bytes]:
+        """The commands that go out in one piece; those who were cancelled meanwhile send nothing."""
+        pending = self._pending
+        batch = [call for call in pending if not call[0].done()]
+        commands = [command for _, _, command in batch]
+        pending.clear()
+        if len(batch) > MAX_BATCH_COMMANDS or sum(map(len, commands)) > MAX_BATCH_BYTES:
+            number = _fitting(commands)
+            pending.extend(batch[number:])
+            del batch[number:], commands[number:]
+        self._sent.extend(batch)
+        return commands
 
     # -- deadlines ----------------------------------------------------------------------------------------------------
 
@@ -252,6 +252,16 @@ class Line(asyncio.Protocol):
             if call[1] > now:
                 _fail(call, RedisConnectionError, "the connection was given up: the server did not answer others")
         self._die(RedisTimeoutError, "no answer in time")
+
+
+def _fitting(commands: Sequence[bytes]) -> int:
+    """How many commands go into one batch."""
+    size = 0
+    for number, command in enumerate(commands):
+        if number == MAX_BATCH_COMMANDS or size >= MAX_BATCH_BYTES:
+            return number
+        size += len(command)
+    return len(commands)
 
 
 def _fail(call: Call, kind: type[RedisError], reason: str, cause: Exception | None = None) -> None:

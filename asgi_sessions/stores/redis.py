@@ -121,8 +121,9 @@ class RedisStore(RecordStore):
     def swap(
         self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
     ) -> Coroutine[Any, Any, Stored | None]:
+        key = self._key_prefix + hexlify(handle)
         args = (old, new + data) if expires_at is None else (old, new + data, _milliseconds(expires_at))
-        return self._run(SWAP, self._key(handle), args, _stored, Stored(new, data))
+        return self._run(SWAP, key, args, _stored, Stored(new, data))
 
     def touch(self, handle: bytes, version: bytes, expires_at: float) -> Coroutine[Any, Any, bool]:
         return self._run(TOUCH, self._key(handle), (version, _milliseconds(expires_at)), bool)

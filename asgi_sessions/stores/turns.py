@@ -4,84 +4,79 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from types import TracebackType
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
-import msgspec
 from anyio.lowlevel import current_token
 
 from ..loops import running_loop
 
-__all__ = ["Turn", "turn"]
-
-Taken = dict[bytes, deque[anyio.Event] | None]  # who waits, first come first served, by what is taken now
-
-# In each event loop apart, whose events are no other's, and for each owner.
-_taken: dict[tuple[object, int], Taken] = {}
+__all__ = ["Turns", "turns_of"]
 
 
-class Turn(msgspec.Struct, eq=False, gc=False):
-    """``async with turn(owner, key):`` waits until nobody else of this event loop is inside for the same two.
+class Turns(dict[bytes, "deque[anyio.Event] | None"]):
+    """Whose turn it is, by key: who waits, first come first served, by what is taken now.
 
-    By hand, which costs a third where nobody waits: ``if not mine.take(): await mine.wait()``, then ``mine.leave()``.
+    ``async with turns.turn(key):`` waits until nobody else is inside for the same key. By hand, which costs a third
+    where nobody waits: ``if key in turns: await turns.wait(key)``, otherwise ``turns[key] = None``; then
+    ``turns.leave(key)``.
     """
 
-    _taken: Taken
-    _key: bytes
+    __slots__ = ()
 
-    def take(self) -> bool:
-        """Go inside if nobody is; False: ``wait()`` first."""
-        if self._key in self._taken:
-            return False
-        self._taken[self._key] = None
-        return True
-
-    async def wait(self) -> None:
+    async def wait(self, key: bytes) -> None:
         """Go inside once all who came before have left."""
-        waiting = self._taken[self._key]
+        waiting = self[key]
         if waiting is None:
-            waiting = self._taken[self._key] = deque()
-        turn = anyio.Event()
-        waiting.append(turn)
+            waiting = self[key] = deque()
+        called = anyio.Event()
+        waiting.append(called)
         try:
-            await turn.wait()
+            await called.wait()
         except BaseException:
-            if turn.is_set():  # cancelled just when it was its turn
-                self.leave()
+            if called.is_set():  # cancelled just when it was its turn
+                self.leave(key)
             else:
-                waiting.remove(turn)
+                waiting.remove(called)
             raise
 
-    def leave(self) -> None:
+    def leave(self, key: bytes) -> None:
         """Let the next one in."""
-        waiting = self._taken[self._key]
+        waiting = self[key]
         if waiting:
             waiting.popleft().set()
         else:
-            del self._taken[self._key]
+            del self[key]
 
-    async def __aenter__(self) -> None:
-        if not self.take():
-            await self.wait()
+    @asynccontextmanager
+    async def turn(self, key: bytes) -> AsyncIterator[None]:
+        if key in self:
+            await self.wait(key)
+        else:
+            self[key] = None
+        try:
+            yield
+        finally:
+            self.leave(key)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.leave()
+
+# In each event loop apart, whose events are no other's, and for each owner.
+_turns: dict[tuple[object, int], Turns] = {}
 
 
-def turn(owner: object, key: bytes) -> Turn:
-    """The next turn of ``owner`` with ``key``."""
+def turns_of(owner: object) -> Turns:
+    """The turns of ``owner`` in the event loop that runs."""
     try:
         loop: object = running_loop()
     except RuntimeError:  # trio
         loop = current_token()
-    taken = _taken.get((loop, id(owner)))
-    return Turn(_make(loop, owner) if taken is None else taken, key)
+    turns = _turns.get((loop, id(owner)))
+    return _make(loop, owner) if turns is None else turns
 
 
-def _make(loop: object, owner: object) -> Taken:
-    for known in list(_taken):
+def _make(loop: object, owner: object) -> Turns:
+    for known in list(_turns):
         if isinstance(known[0], asyncio.AbstractEventLoop) and known[0].is_closed():
-            _taken.pop(known, None)
-    return _taken.setdefault((loop, id(owner)), {})
+            _turns.pop(known, None)
+    return _turns.setdefault((loop, id(owner)), Turns())

@@ -1,11 +1,17 @@
 """One after the other, in order, whoever gives up meanwhile."""
 
+from contextlib import AbstractAsyncContextManager
+
 import anyio
 import pytest
 
-from asgi_sessions.stores.turns import _taken, turn
+from asgi_sessions.stores.turns import _turns, turns_of
 
 OWNER = object()
+
+
+def turn(owner: object, key: bytes) -> AbstractAsyncContextManager[None]:
+    return turns_of(owner).turn(key)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -27,7 +33,7 @@ async def test_turns_come_in_the_order_of_asking_and_leave_nothing_behind() -> N
             group.start_soon(take, number)
             await anyio.wait_all_tasks_blocked()
     assert order == [number for number in range(5) for _ in range(2)]
-    assert not any(_taken.values())
+    assert not any(_turns.values())
 
 
 async def test_other_keys_and_owners_do_not_wait() -> None:
@@ -47,8 +53,7 @@ async def test_who_is_cancelled_holds_up_nobody(when: str) -> None:
 
     first, second = anyio.CancelScope(), anyio.CancelScope()
     async with anyio.create_task_group() as group:
-        mine = turn(OWNER, b"key")
-        await mine.__aenter__()
+        turns_of(OWNER)[b"key"] = None
         group.start_soon(take, "first", first)
         await anyio.wait_all_tasks_blocked()
         group.start_soon(take, "second", second)
@@ -56,16 +61,16 @@ async def test_who_is_cancelled_holds_up_nobody(when: str) -> None:
         if when == "waiting":
             first.cancel()
             await anyio.wait_all_tasks_blocked()
-            mine.leave()
+            turns_of(OWNER).leave(b"key")
         else:
-            mine.leave()
+            turns_of(OWNER).leave(b"key")
             first.cancel()
     assert done[-1:] == ["second"]
-    assert not any(_taken.values())
+    assert not any(_turns.values())
 
 
 async def test_an_error_inside_gives_the_turn_on() -> None:
     with pytest.raises(ZeroDivisionError):
         async with turn(OWNER, b"key"):
             _ = 1 / 0
-    assert not any(_taken.values())
+    assert not any(_turns.values())
