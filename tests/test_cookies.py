@@ -1,7 +1,5 @@
 """Cookies as bytes: what is found in hostile headers, and what is written into responses."""
 
-import time
-
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -18,6 +16,8 @@ from asgi_sessions.cookies import (
     is_prefixed,
 )
 from asgi_sessions.exceptions import Duplicate
+
+from .timing import LINEAR, takes_at_most
 
 
 def found(*cookie_headers, name=b"session"):
@@ -175,15 +175,6 @@ def test_find_agrees_with_the_plain_grammar(headers, name):
         assert len(expected) <= MAX_CANDIDATES
 
 
-def best_of_20(header):
-    best = float("inf")
-    for _ in range(20):
-        start = time.perf_counter()
-        found(header)
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
 @pytest.mark.parametrize(
     "filler",
     [
@@ -211,10 +202,9 @@ def best_of_20(header):
     ],
 )
 @pytest.mark.parametrize("start", [b"", b"session=", b'session="', b"session"])
-def test_time_is_linear_in_the_length_of_the_header(start, filler):
+async def test_time_is_linear_in_the_length_of_the_header(start, filler):
     small, large = (start + filler * (size // len(filler)) for size in (8192, 65536))
-    # A few microseconds of floor: below it the clock is measured, not the reader.
-    assert best_of_20(large) / max(best_of_20(small), 5e-6) < 12
+    assert await takes_at_most(LINEAR, found, small, large)
 
 
 # -- names

@@ -139,7 +139,7 @@ for what, filler in FILLERS:
     HEADERS += _filled(what, filler)
 
 Make = Callable[[bytes], bytes]
-LINEAR: dict[str, Make] = {
+FILLED: dict[str, Make] = {
     "letters": lambda text: b"session=" + text.replace(b"?", b"A"),
     "backslashes": lambda text: b'session="' + text.replace(b"?", b"\\"),
     "quotes": lambda text: b"session=" + text.replace(b"?", b'"'),
