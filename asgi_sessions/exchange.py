@@ -336,19 +336,19 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
     async def _commit(self, plan: Plan) -> Sequence[Failure]:
         if plan.done:
             return ()
-        if plan.binding.server_side:
+        if plan.binding.server_side and (plan.after is not None or plan.doomed is not None):
             limits = limits_of(self.settings.commit_timeout)
             limit = limits.begin()
             try:
                 kept = await (self._write_in_step(plan) if concerns_owner(plan) else self._write(plan))
             except BaseException as exc:
-                if not limits.end(limit, exc) and not isinstance(exc, Exception):
-                    if isinstance(exc, anyio.get_cancelled_exc_class()):
-                        with anyio.CancelScope(shield=True):
-                            # Every write of a store is safe to repeat, so this costs nothing as long as nobody cancels.
-                            await undisturbed(self._commit(plan))
-                    raise
-                return [(plan, self._why(plan, exc))]
+                if limits.end(limit, exc) or isinstance(exc, Exception):
+                    return [(plan, self._why(plan, exc))]
+                if isinstance(exc, anyio.get_cancelled_exc_class()):
+                    with anyio.CancelScope(shield=True):
+                        # Every write of a store is safe to repeat, so this costs nothing as long as nobody cancels.
+                        await undisturbed(self._commit(plan))
+                raise
             limits.end(limit)
             if kept is None:
                 return [(plan, self._drop(plan))]

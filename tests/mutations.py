@@ -95,7 +95,7 @@ MUTATIONS = [
     Mutation("a cancellation from outside becomes a timeout", "limits.py", "task.uncancel() <= limit.cancelling and ", "task.uncancel() >= 0 and ", "tests/test_limits.py"),
     Mutation("nobody waits for a turn", "stores/turns.py", "        if key in self:\n            await self.wait(key)\n        else:\n            self[key] = None\n", "        self[key] = None\n", "tests/stores/test_turns.py"),
     Mutation("a failed commit is answered as a success", "middleware.py", "            raise self.error\n        await self._send(self._start(message))", "            pass\n        await self._send(self._start(message))", FAILURES),
-    Mutation("a cancelled commit is abandoned", "exchange.py", "                await undisturbed(self._commit(plan))\n", "                pass\n", CANCELLATION),
+    Mutation("a cancelled commit is abandoned", "exchange.py", "                        await undisturbed(self._commit(plan))\n", "                        pass\n", CANCELLATION),
     Mutation("commit after an encoding error", "registry.py", "            if not failed:\n", "            if True:\n", REGISTRY),
     Mutation("a superseded request writes", "exchange.py", "        if session._superseded:\n", "        if False:\n", PARALLEL),
     Mutation("a new session may be created late", "exchange.py", "nowhere = plan.doomed is None and (plan.created is not None or plan.after is None)", "nowhere = False", LATE),

@@ -203,7 +203,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "a lease without an end": {"l": [b"holder"]},
     "a lease of true": {"l": True},
     "commits of numbers": {"m": [1, 2, 3]},
-    "commits that are bytes": {"m": b"version!"},
+    "commits that are a list": {"m": [b"version!"]},
 }
 
 RECORDS: dict[str, bytes] = {
