@@ -52,7 +52,7 @@ MUTATIONS = [
     Mutation("forget the commit list", "stores/base.py", "or has_commit(rival.record, version)", "", FAILURES),
     Mutation("delete whatever the epoch", "stores/base.py", "decoded.record.epoch != loaded.record.epoch:\n                    return False", "False:\n                    return False", MODEL),
     Mutation("a second logout expires a newer cookie", "stores/base.py", "return attempt > 0", "return True", PARALLEL),
-    Mutation("the last writer wins", "record.py", "if change.cleared or record.values == change.base:", "if True:", PARALLEL),
+    Mutation("the last writer wins", "record.py", "if record.values == change.base else _merge_values", "if True else _merge_values", PARALLEL),
     Mutation("merging forgets removed keys", "record.py", "if key in mine or key not in base", "if True", RECORD),
     Mutation("flashes are added twice", "record.py", "if flash.id not in there", "if True", RECORD),
     Mutation("clear keeps the epoch", "record.py", "if change.cleared or change.secret_hash:", "if change.secret_hash:", PARALLEL),
