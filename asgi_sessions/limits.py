@@ -16,7 +16,7 @@ __all__ = ["Limits", "limits_of"]
 class Limits(Protocol):
     """Limits of so many seconds in one event loop: what is awaited when one of them is over is cancelled.
 
-    As ``asyncio.timeout()``, whose timer for each call takes twenty times as long, and ``anyio.fail_after()`` on trio;
+    As ``asyncio.timeout()``, whose timer for each call takes six times as long, and ``anyio.fail_after()`` on trio;
     but by hand, without a context manager: each limit that begins has to end.
     """
 

@@ -77,7 +77,7 @@ MUTATIONS = [
     Mutation("a lifetime that was shortened meanwhile is known as it was", "stores/base.py", "change.only_values and current is loaded", "change.only_values", PARALLEL),
     Mutation("a known record never ends", "record.py", " or now >= loaded.ends_at", "", RECORD),
     Mutation("values that can change are shared", "serializers/again.py", "if type(value) not in SCALARS", "if False", RECORD),
-    Mutation("all decoded values are remembered", "serializers/again.py", "if len(self) >= MOST_KNOWN:", "if False:", "tests/test_serializers.py"),
+    Mutation("all decoded values are remembered", "serializers/again.py", "elif len(self) >= MOST_KNOWN:", "elif False:", "tests/test_serializers.py"),
     Mutation("large records are remembered", "record.py", "if len(data) <= MAX_KNOWN:", "if True:", RECORD),
     Mutation("a message key is used for ever", "xaes.py", "        if self._left < 0:", "        if not self._shared[0]:", "tests/test_xaes.py"),
     Mutation("a nonce comes again", "xaes.py", "        second = urandom(NONCE_SIZE // 2)", "        second = bytes(NONCE_SIZE // 2)", "tests/test_xaes.py"),

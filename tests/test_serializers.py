@@ -967,6 +967,14 @@ def test_a_type_that_can_be_read_only_is_decoded_again() -> None:
     assert all(type(serializer.loads_again(data)["old"]) is object for _ in range(4))  # type: ignore[index]
 
 
+def test_as_many_decoded_values_as_may_be_are_remembered() -> None:
+    serializer = MessagePackSerializer()
+    encoded = [serializer.dumps({"n": number}) for number in range(MOST_KNOWN)]
+    for data in encoded * 2:
+        serializer.loads_again(data)
+    assert all(serializer._decoded[data] for data in encoded)
+
+
 def test_the_decoded_values_that_a_serializer_remembers_are_bounded_in_number_and_size() -> None:
     serializer = MessagePackSerializer()
     for number in range(2 * MOST_KNOWN):

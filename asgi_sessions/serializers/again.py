@@ -44,6 +44,6 @@ class DecodedDicts(dict[bytes, Known | None]):
             parts = serializer.split(data)
             encoded = serializer.join({key: parts[key] for key in others}) if others else b""
             known = Known({**values, **dict.fromkeys(others)}, encoded)
-        if len(self) >= MOST_KNOWN:
+        elif len(self) >= MOST_KNOWN:
             self.clear()  # one atomic step: threads may share a serializer
         self[data] = known

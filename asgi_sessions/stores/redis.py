@@ -178,7 +178,7 @@ class RedisStore(RecordStore):
         done: T | None = None,
         script: Script | None = None,
     ) -> T:
-        """Send a command; it is one coroutine from the verb to the wire, as each costs a request half a microsecond.
+        """Send a command; it is one coroutine from the verb to the wire, as each takes its time and waits as an object.
 
         Args:
             command: packed.

@@ -18,7 +18,7 @@ __all__ = ["Turns", "turns_of"]
 class Turns(dict[bytes, "deque[anyio.Event] | None"]):
     """Whose turn it is, by key: who waits, first come first served, by what is taken now.
 
-    ``async with turns.turn(key):`` waits until nobody else is inside for the same key. By hand, which costs a third
+    ``async with turns.turn(key):`` waits until nobody else is inside for the same key. By hand, which costs a sixth
     where nobody waits: ``if key in turns: await turns.wait(key)``, otherwise ``turns[key] = None``; then
     ``turns.leave(key)``.
     """
