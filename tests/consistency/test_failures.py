@@ -222,6 +222,19 @@ async def swallowing(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body"})
 
 
+async def test_a_store_that_runs_out_of_its_own_time_is_not_taken_for_the_limit_of_a_commit(store: Faulty) -> None:
+    async def save(session: Session) -> None:
+        session["n"] = 1
+        with pytest.raises(StoreUnavailable, match=r"Faulty failed \(TimeoutError\)") as caught:
+            await session.save()
+        assert not isinstance(caught.value, StoreTimeout)
+        assert isinstance(caught.value.__cause__, TimeoutError)
+        del store.fault["create"]
+
+    store.fault["create"] = TimeoutError("mine")
+    assert (await Browser(application({"/": save}, store=store)).get("/")).status == 200
+
+
 @pytest.mark.parametrize(("path", "status"), [("/", 503), ("/try-again", 503), ("/body", 503), ("/own-error", 500)])
 async def test_an_application_that_swallows_the_error_can_not_answer_with_a_success(
     store: Faulty, path: str, status: int
