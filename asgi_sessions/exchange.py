@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from .completion import undisturbed
 from .config import Binding
-from .cookies import CookieScope, is_prefixed
+from .cookies import CookieScope, find, is_prefixed
 from .exceptions import (
     BadSignature,
     CookieRefused,
@@ -136,10 +136,9 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         now = self.now()
         store: RecordStore = binding.store  # type: ignore[assignment]  # the other kind
         try:
-            cookies = binding.opener.find(self.headers)
+            opener: Opener[Token] = binding.opener  # type: ignore[assignment]  # of the other kind
+            cookies, token = opener.find(self.headers, now)
             if len(cookies) == 1:
-                opener: Opener[Token] = binding.opener  # type: ignore[assignment]  # of the other kind
-                token = opener.known(cookies[0], now)
                 if token is None:
                     token = opener.add(cookies[0], opener.open(cookies[0], now))
                 codec, stored = binding.codec, await store.read(token.handle)
@@ -179,19 +178,19 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         Raises:
             CookieRefused: there are cookies, but no session in them.
         """
-        cookies = binding.opener.find(self.headers)
+        opener: Opener[Loaded] = binding.opener  # type: ignore[assignment]  # of the other kind
+        codec = binding.codec
+        cookies, known = opener.find(self.headers, now)
+        if known is not None:
+            if now >= known.ends_at:
+                check_end(known.ends_at, now)
+            return known, codec.serializer.loads_again(known.record.values)  # type: ignore[return-value]  # it was a dict
         if not cookies:
             return None
-        codec = binding.codec
         if len(cookies) > 1:
             store: CookieStore = binding.store  # type: ignore[assignment]  # the other kind
             loaded = store.one_of(_unseal(binding, cookies, now), codec, binding.lifetime, now)
             return loaded, codec.values(loaded.record)
-        opener: Opener[Loaded] = binding.opener  # type: ignore[assignment]  # of the other kind
-        known = opener.known(cookies[0], now)
-        if known is not None:
-            check_end(known.ends_at, now)
-            return known, codec.serializer.loads_again(known.record.values)  # type: ignore[return-value]  # it was a dict
         loaded = opener.open(cookies[0], now)
         values = codec.values(loaded.record)
         opener.add(cookies[0], loaded)
@@ -240,9 +239,9 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
     def _adopt(self, session: Session, binding: Binding, now: float) -> bool:
         """Take the session of another library's cookie, if no cookie of the name is one of ours, however old."""
         try:
-            _unseal(binding, binding.opener.find(self.headers), now)
+            _unseal(binding, find(self.headers, binding.writer.name), now)
         except (Malformed, BadSignature):
-            values = read_foreign(binding.readers, binding.opener.find(self.headers), now)
+            values = read_foreign(binding.readers, find(self.headers, binding.writer.name), now)
         except CookieRefused:
             return False
         else:

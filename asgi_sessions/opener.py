@@ -43,13 +43,16 @@ class Opener(Generic[T]):
         self._sealer = sealer
         self._read = read
         self._known: dict[bytes, T] = {}
-        self._found: dict[bytes, tuple[bytes, ...]] = {}  # by Cookie header: the one cookie in it, which is known
+        self._found: dict[bytes, tuple[Sequence[bytes], T]] = {}  # by Cookie header: the one cookie in it, and that
 
-    def find(self, headers: Iterable[tuple[bytes, bytes]]) -> Sequence[bytes]:
-        """``cookies.find``; a header in which a cookie that is known was found is not searched again.
+    def find(self, headers: Iterable[tuple[bytes, bytes]], now: float) -> tuple[Sequence[bytes], T | None]:
+        """The cookies of the name, as ``cookies.find`` returns them, and what the only one holds, if that is known.
 
-        Finding a known cookie and looking it up takes a third of the time then, but half as much again where the other
-        cookies of the header are never the same.
+        A header in which a cookie that is known was found is not searched again: it takes a third of the time then,
+        but half as much again where the other cookies of the header are never the same.
+
+        Args:
+            now: POSIX seconds. What was sealed later has to be opened, known or not.
         """
         line: bytes | None = None
         others: list[bytes] = []
@@ -60,28 +63,20 @@ class Opener(Generic[T]):
                 else:
                     others.append(value)
         if line is None:
-            return ()
-        if others:
-            return find([(b"cookie", each) for each in (line, *others)], self._name)
-        return self._found.get(line) or self._search(line)
-
-    def _search(self, line: bytes) -> Sequence[bytes]:
-        found = tuple(find([(b"cookie", line)], self._name))
-        if len(found) == 1 and found[0] in self._known and len(line) <= LONGEST_KNOWN:
+            return (), None
+        if not others:
+            found = self._found.get(line)
+            if found is not None and found[1].renewed_at <= now:
+                return found
+        cookies = find([(b"cookie", each) for each in (line, *others)], self._name)
+        known = self._known.get(cookies[0]) if len(cookies) == 1 else None
+        if known is None or known.renewed_at > now:
+            return cookies, None
+        if not others and len(line) <= LONGEST_KNOWN:
             if len(self._found) >= MOST_KNOWN:
                 self._found.clear()  # one atomic step: threads may share an opener
-            self._found[line] = found
-        return found
-
-    def known(self, value: bytes, now: float) -> T | None:
-        """What a cookie holds that was added before; None: it has to be opened.
-
-        Args:
-            value: the raw bytes of the cookie's value.
-            now: POSIX seconds.
-        """
-        known = self._known.get(value)
-        return known if known is not None and known.renewed_at <= now else None
+            self._found[line] = tuple(cookies), known
+        return cookies, known
 
     def open(self, value: bytes, now: float) -> T:
         """What a cookie holds.
@@ -95,5 +90,6 @@ class Opener(Generic[T]):
         """Remember a cookie that is authentic, and what it holds good."""
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()  # one atomic step: threads may share an opener
+            self._found.clear()  # what it holds would be another object than what is known from now on
         self._known[value] = opened
         return opened

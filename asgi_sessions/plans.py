@@ -92,14 +92,14 @@ def prepare(session: Session, now: float, secure: bool) -> Plan | None:
     if not (due or session._written or session._shared or edits is not NOTHING):
         return None
     values = session._encode()
-    if edits is NOTHING and before is not None and not due and values == session._base:
+    differs = values != session._base
+    if edits is NOTHING and before is not None and not (due or differs):
         return None
     chosen = edits is not NOTHING or (before is not None and before.record.remember is not None)
     lifetime = session._lifetime if chosen else binding.lifetime
-    kept_empty = binding.server_side and before is not None and not edits.cleared
-    if lifetime.duration <= 0 or not (dict.__len__(session) or kept_empty or session._has_content()):
+    if lifetime.duration <= 0 or (not dict.__len__(session) and _is_over(session)):
         return _end(session, binding, values, secure)
-    changed = before is None or (session._written and values != session._base) or session._is_changed(values)
+    changed = before is None or (differs and session._written) or session._is_changed(values)
     if not due and not changed:
         return None
     plan = Plan(session, binding, values, edits, session._filling, before, changed, edits.doomed)
@@ -128,6 +128,12 @@ def renewal(session: Session, now: float, secure: bool) -> Plan:
     )
     _renew(plan, _plan_commit(plan, before, now), session._lifetime, int(now), secure)
     return plan
+
+
+def _is_over(session: Session) -> bool:
+    """Whether nothing is left of a session without values: a record on the server stays until it is cleared."""
+    kept_empty = session._policy.server_side and session._loaded is not None and not session._edits.cleared
+    return not kept_empty and not session._has_content()
 
 
 def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Plan | None:

@@ -183,9 +183,12 @@ _LAST: tuple[frozenset[int], ...] = (
 )  # no stray bits
 
 
+_encode_base64 = msgspec.json.Encoder().encode  # in quotes; two thirds of the time of b2a_base64()
+
+
 def _encode(data: bytes) -> bytes:
     # Half the time of translate(), which looks at each byte.
-    return b2a_base64(data, newline=False).rstrip(b"=").replace(b"+", b"-").replace(b"/", b"_")
+    return _encode_base64(data).strip(b'"=').replace(b"+", b"-").replace(b"/", b"_")
 
 
 def _encoded_size(size: int) -> int:

@@ -17,6 +17,7 @@ __all__ = ["NONCE_SIZE", "OVERHEAD", "XAES256GCM", "InvalidTag"]
 
 KEY_SIZE = 32  # bytes
 NONCE_SIZE = 24  # bytes
+HALF = NONCE_SIZE // 2
 OVERHEAD = 16  # bytes that a ciphertext is longer than its plaintext
 
 #: Deriving a key for each message takes longer than encrypting it, so that many share the nonce's first half. Their
@@ -52,10 +53,10 @@ class XAES256GCM:
         self._left -= 1
         if self._left < 0:
             self._left = MESSAGES_PER_KEY - 1
-            first = urandom(NONCE_SIZE // 2)
+            first = urandom(HALF)
             self._shared = first, AESGCM(self._message_key(first))
         first, cipher = self._shared
-        second = urandom(NONCE_SIZE // 2)
+        second = urandom(HALF)
         return first + second + cipher.encrypt(second, data, associated)
 
     def encrypt(self, nonce: bytes, data: bytes, associated: bytes) -> bytes:
@@ -86,4 +87,4 @@ class XAES256GCM:
 def _halves(nonce: bytes) -> tuple[bytes, bytes]:
     if len(nonce) != NONCE_SIZE:
         raise ValueError(f"the nonce must have {NONCE_SIZE} bytes, not {len(nonce)}")
-    return nonce[: NONCE_SIZE // 2], nonce[NONCE_SIZE // 2 :]
+    return nonce[:HALF], nonce[HALF:]

@@ -8,6 +8,7 @@ import msgspec
 
 from .base import Serializer
 from .extensions import SCALARS
+from .reader import may_extend
 
 __all__ = ["LONGEST_KNOWN", "MOST_KNOWN", "DecodedDicts"]
 
@@ -23,10 +24,12 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         scalars: all its keys, in order; None where whoever gets the value could change it.
         others: the encoded dict of the latter; empty if there are none.
+        extends: see ``may_extend``.
     """
 
     scalars: dict[Any, Any]
     others: bytes
+    extends: bool
 
 
 class DecodedDicts(dict[bytes, Known | None]):
@@ -43,7 +46,7 @@ class DecodedDicts(dict[bytes, Known | None]):
             others = [key for key, value in values.items() if type(value) not in SCALARS]
             parts = serializer.split(data)
             encoded = serializer.join({key: parts[key] for key in others}) if others else b""
-            known = Known({**values, **dict.fromkeys(others)}, encoded)
+            known = Known({**values, **dict.fromkeys(others)}, encoded, may_extend(data))
         elif len(self) >= MOST_KNOWN:
             self.clear()  # one atomic step: threads may share a serializer
         self[data] = known

@@ -174,8 +174,9 @@ class MessagePackSerializer(Serializer):
         return data if len(data) <= self._unchecked else check_written(value, data, self.max_bytes)
 
     def dumps_again(self, value: dict[Any, Any], before: bytes) -> bytes:
+        known = self._decoded.get(before)
         # Without an extension before there is no value of a type that msgspec would write as another one.
-        if not may_extend(before):
+        if not (may_extend(before) if known is None else known.extends):
             try:
                 data = _encode(value)  # a subclass of dict is written by what it holds, whatever its methods say
             except (OverflowError, UnicodeEncodeError):

@@ -3,7 +3,6 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
-from contextlib import AbstractAsyncContextManager
 from os import urandom
 from random import random
 from typing import Any, TypeVar
@@ -39,7 +38,7 @@ from ..record import (
     token_of,
 )
 from ..sealing import Unsealed
-from .turns import turns_of
+from .turns import Turn, is_taken
 
 __all__ = ["RecordStore", "Store", "Stored"]
 
@@ -235,11 +234,8 @@ class RecordStore(Store, ABC):
             LeaseExpired: the lease ran out, or belongs to somebody else.
             StoreError: the store could not do it, or whether it did is unknown.
         """
-        turns = turns_of(self)
-        if loaded.handle in turns:
-            await turns.wait(loaded.handle)
-        else:
-            turns[loaded.handle] = None
+        # Who meets a rival lines up with the others of this process, rather than race them; hardly anybody does.
+        turn = await self.queue(loaded.handle).take() if is_taken(self, loaded.handle) else None
         try:
             current = loaded
             for attempt in range(COMMIT_ATTEMPTS):
@@ -261,9 +257,13 @@ class RecordStore(Store, ABC):
                 if rival.record.epoch != loaded.record.epoch:
                     return None
                 current = rival
-                await _pause(attempt)
+                if turn is None:
+                    turn = await self.queue(loaded.handle).take()
+                else:
+                    await _pause(attempt)
         finally:
-            turns.leave(loaded.handle)
+            if turn is not None:
+                turn.leave()
         raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} commits in a row met a newer record")
 
     async def renew(self, loaded: Loaded, codec: RecordCodec, expires_at: float) -> Loaded | None:
@@ -322,9 +322,9 @@ class RecordStore(Store, ABC):
             return None
         return replace(loaded, record=record, version=stored.version)
 
-    def queue(self, handle: bytes) -> AbstractAsyncContextManager[None]:
-        """Commits to one handle queue up inside a process, rather than race."""
-        return turns_of(self).turn(handle)
+    def queue(self, key: bytes) -> Turn:
+        """``async with store.queue(key):`` one after the other inside an event loop, by key: a handle, as a rule."""
+        return Turn(self, key)
 
 
 async def blamed(work: Awaitable[T], store: Store, name: str) -> T:

@@ -2,81 +2,79 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
 
 import anyio
 from anyio.lowlevel import current_token
 
 from ..loops import running_loop
 
-__all__ = ["Turns", "turns_of"]
+__all__ = ["Turn", "is_taken"]
+
+Key = tuple[object, int, bytes]
+
+# Who waits for whom, first come first served, by what is taken now; None: nobody does.
+_taken: dict[Key, deque[anyio.Event] | None] = {}
 
 
-class Turns(dict[bytes, "deque[anyio.Event] | None"]):
-    """Whose turn it is, by key: who waits, first come first served, by what is taken now.
+class Turn:
+    """``async with Turn(owner, key):`` waits until nobody else is inside for the same owner and key.
 
-    ``async with turns.turn(key):`` waits until nobody else is inside for the same key. By hand, which costs a sixth
-    where nobody waits: ``if key in turns: await turns.wait(key)``, otherwise ``turns[key] = None``; then
-    ``turns.leave(key)``.
+    Each event loop is apart, whose events are no other's.
     """
 
-    __slots__ = ()
+    __slots__ = ("_key",)
 
-    async def wait(self, key: bytes) -> None:
-        """Go inside once all who came before have left."""
-        waiting = self[key]
+    def __init__(self, owner: object, key: bytes) -> None:
+        self._key = _key(owner, key)
+
+    async def take(self) -> Self:
+        """Go inside once all who came before have left; who did has to ``leave()``."""
+        if self._key not in _taken:
+            _taken[self._key] = None
+            return self
+        waiting = _taken[self._key]
         if waiting is None:
-            waiting = self[key] = deque()
+            waiting = _taken[self._key] = deque()
         called = anyio.Event()
         waiting.append(called)
         try:
             await called.wait()
         except BaseException:
             if called.is_set():  # cancelled just when it was its turn
-                self.leave(key)
+                self.leave()
             else:
                 waiting.remove(called)
             raise
+        return self
 
-    def leave(self, key: bytes) -> None:
+    def leave(self) -> None:
         """Let the next one in."""
-        waiting = self[key]
+        waiting = _taken[self._key]
         if waiting:
             waiting.popleft().set()
         else:
-            del self[key]
+            del _taken[self._key]
 
-    @asynccontextmanager
-    async def turn(self, key: bytes) -> AsyncIterator[None]:
-        if key in self:
-            await self.wait(key)
-        else:
-            self[key] = None
-        try:
-            yield
-        finally:
-            self.leave(key)
+    async def __aenter__(self) -> Self:
+        return await self.take()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
 
 
-# In each event loop apart, whose events are no other's, and for each owner.
-_turns: dict[tuple[object, int], Turns] = {}
+def is_taken(owner: object, key: bytes) -> bool:
+    """Whether somebody is inside; mostly nobody is anywhere, which is known without asking for the event loop."""
+    return bool(_taken) and _key(owner, key) in _taken
 
 
-def turns_of(owner: object) -> Turns:
-    """The turns of ``owner`` in the event loop that runs."""
+def _key(owner: object, key: bytes) -> Key:
     try:
         loop: object = running_loop()
     except RuntimeError:  # trio
         loop = current_token()
-    turns = _turns.get((loop, id(owner)))
-    return _make(loop, owner) if turns is None else turns
-
-
-def _make(loop: object, owner: object) -> Turns:
-    for known in list(_turns):
-        if isinstance(known[0], asyncio.AbstractEventLoop) and known[0].is_closed():
-            _turns.pop(known, None)
-    return _turns.setdefault((loop, id(owner)), Turns())
+    return loop, id(owner), key

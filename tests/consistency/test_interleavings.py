@@ -422,6 +422,64 @@ async def test_fifty_parallel_requests_keep_fifty_keys(server_store: RecordStore
     assert len((await browser.get("/")).json()) == 51
 
 
+class CountsSwaps(MemoryStore):
+    """As a store that takes a turn of the event loop to answer."""
+
+    swaps = 0
+
+    async def swap(
+        self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
+    ) -> Stored | None:
+        self.swaps += 1
+        await anyio.lowlevel.checkpoint()
+        kept = await super().swap(handle, old, new, data, expires_at)
+        await anyio.lowlevel.checkpoint()
+        return kept
+
+
+async def test_writers_of_one_process_race_once_and_line_up_from_then_on() -> None:
+    """All against all would be thousands of swaps."""
+
+    async def write(scope: Any) -> None:
+        session = await scope["sessions"].get()
+        session[scope["query_string"].decode()] = True
+
+    async def request(index: int) -> None:
+        async def send(message: Any) -> None:
+            pass
+
+        await app(browser.scope("/write") | {"query_string": b"%d" % index}, None, send)
+
+    store = CountsSwaps()
+    app = application({**ROUTES, "/write": write}, store=store)
+    browser = Browser(app)
+    await browser.get("/fill")
+    async with anyio.create_task_group() as group:
+        for index in range(100):
+            group.start_soon(request, index)
+    assert len((await browser.get("/")).json()) == 101
+    assert 100 < store.swaps <= 3 * 100
+
+
+async def test_who_comes_later_does_not_overtake_those_who_line_up() -> None:
+    """They would be faster every time, until the others give up."""
+
+    async def write(session: Session) -> str | None:
+        session["x"] = 1
+        return session.handle
+
+    store = CountsSwaps()
+    browser = Browser(application({**ROUTES, "/write": write}, store=store))
+    await browser.get("/fill")
+    handle = bytes.fromhex((await browser.get("/write")).json())
+    before = store.swaps
+    async with anyio.create_task_group() as group, store.queue(handle):
+        group.start_soon(browser.get, "/clear-and-go-on")
+        await anyio.wait_all_tasks_blocked()
+        assert store.swaps == before
+    assert store.swaps == before + 1
+
+
 async def test_a_slow_logout_does_not_expire_the_cookie_of_a_newer_session(server_store: RecordStore) -> None:
     """Logged out twice, and logged in again in between."""
     slow = Slow(lambda session: session.invalidate())

@@ -1,17 +1,11 @@
 """One after the other, in order, whoever gives up meanwhile."""
 
-from contextlib import AbstractAsyncContextManager
-
 import anyio
 import pytest
 
-from asgi_sessions.stores.turns import _turns, turns_of
+from asgi_sessions.stores.turns import Turn, _taken, is_taken
 
 OWNER = object()
-
-
-def turn(owner: object, key: bytes) -> AbstractAsyncContextManager[None]:
-    return turns_of(owner).turn(key)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -23,23 +17,26 @@ async def test_turns_come_in_the_order_of_asking_and_leave_nothing_behind() -> N
     order: list[int] = []
 
     async def take(number: int) -> None:
-        async with turn(OWNER, b"key"):
+        async with Turn(OWNER, b"key"):
             order.append(number)
             await anyio.lowlevel.checkpoint()
             order.append(number)
 
-    async with anyio.create_task_group() as group, turn(OWNER, b"key"):
+    async with anyio.create_task_group() as group, Turn(OWNER, b"key"):
         for number in range(5):
             group.start_soon(take, number)
             await anyio.wait_all_tasks_blocked()
     assert order == [number for number in range(5) for _ in range(2)]
-    assert not any(_turns.values())
+    assert not _taken
 
 
 async def test_other_keys_and_owners_do_not_wait() -> None:
     with anyio.fail_after(5):
-        async with turn(OWNER, b"key"), turn(OWNER, b"other"), turn(object(), b"key"):
-            pass
+        async with Turn(OWNER, b"key"), Turn(OWNER, b"other"), Turn(object(), b"key"):
+            assert is_taken(OWNER, b"key")
+            assert not is_taken(OWNER, b"third")
+            assert not is_taken(object(), b"other")
+    assert not is_taken(OWNER, b"key")
 
 
 @pytest.mark.parametrize("when", ["waiting", "just called"])
@@ -48,12 +45,12 @@ async def test_who_is_cancelled_holds_up_nobody(when: str) -> None:
 
     async def take(name: str, scope: anyio.CancelScope) -> None:
         with scope:
-            async with turn(OWNER, b"key"):
+            async with Turn(OWNER, b"key"):
                 done.append(name)
 
     first, second = anyio.CancelScope(), anyio.CancelScope()
     async with anyio.create_task_group() as group:
-        turns_of(OWNER)[b"key"] = None
+        inside = await Turn(OWNER, b"key").take()
         group.start_soon(take, "first", first)
         await anyio.wait_all_tasks_blocked()
         group.start_soon(take, "second", second)
@@ -61,16 +58,16 @@ async def test_who_is_cancelled_holds_up_nobody(when: str) -> None:
         if when == "waiting":
             first.cancel()
             await anyio.wait_all_tasks_blocked()
-            turns_of(OWNER).leave(b"key")
+            inside.leave()
         else:
-            turns_of(OWNER).leave(b"key")
+            inside.leave()
             first.cancel()
     assert done[-1:] == ["second"]
-    assert not any(_turns.values())
+    assert not _taken
 
 
 async def test_an_error_inside_gives_the_turn_on() -> None:
     with pytest.raises(ZeroDivisionError):
-        async with turn(OWNER, b"key"):
+        async with Turn(OWNER, b"key"):
             _ = 1 / 0
-    assert not any(_turns.values())
+    assert not _taken
