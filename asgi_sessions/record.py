@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from .exceptions import Expired, Malformed, Superseded, Unknown
 from .lifetime import Lifetime
@@ -34,6 +35,7 @@ HANDLE_SIZE = 16  # bytes; OWASP asks for 64 bits of entropy in a session id, th
 SECRET_SIZE = 32  # bytes
 VERSION_SIZE = 8  # bytes
 COMMITS_KEPT = 4  # how many commit versions a record remembers
+COMMITS_SIZE = COMMITS_KEPT * VERSION_SIZE  # bytes
 SUPERSEDED_FOR = 60  # seconds for which the previous secret is told from an unknown one
 MOST_KNOWN = 512  # records that a codec remembers, ...
 MAX_KNOWN = 4096  # ... of so many bytes at the most
@@ -163,9 +165,9 @@ def apply(change: Change, record: Record, serializer: Serializer, version: bytes
     The caller has checked that both are of one epoch. The lease is carried through.
     """
     values = change.values if record.values == change.base else _merge_values(change, record, serializer)
-    commits = (record.commits + version)[-COMMITS_KEPT * VERSION_SIZE :]
+    commits = (record.commits + version)[-COMMITS_SIZE:]
     if change.only_values:
-        return msgspec.structs.replace(record, values=values, commits=commits)
+        return replace(record, values=values, commits=commits)
     fields: dict[str, Any] = {"values": values, "commits": commits}
     if change.cleared or change.added or change.consumed:
         fields["flashes"] = _merge_flashes(change, record)
@@ -184,7 +186,7 @@ def apply(change: Change, record: Record, serializer: Serializer, version: bytes
         fields["cookie"] = change.cookie
     if change.label is not UNSET:
         fields["label"] = change.label
-    return msgspec.structs.replace(record, **fields)
+    return replace(record, **fields)
 
 
 def has_commit(record: Record, version: bytes) -> bool:

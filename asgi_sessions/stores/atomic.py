@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["deadline", "replace", "sync"]
@@ -40,7 +41,8 @@ def replace(path: str, content: bytes, modified: int, *, fsync: bool) -> None:
         if fsync or not _exchanged(temporary, path):
             Path(temporary).replace(path)
     finally:
-        Path(temporary).unlink(missing_ok=True)  # what was there before, or what could not be finished
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)  # noqa: PTH108 - what was there before, or could not be finished; a Path takes longer
     if fsync:
         sync(Path(path).parent)
 
