@@ -82,7 +82,7 @@ MUTATIONS = [
     Mutation("all decoded values are remembered", "serializers/again.py", "elif len(self) >= MOST_KNOWN:", "elif False:", "tests/test_serializers.py"),
     Mutation("large records are remembered", "record.py", "if len(data) <= MAX_KNOWN:", "if True:", RECORD),
     Mutation("a message key is used for ever", "xaes.py", "        if self._left < 0:", "        if not self._shared[0]:", "tests/test_xaes.py"),
-    Mutation("a nonce comes again", "xaes.py", "        second = urandom(NONCE_SIZE // 2)", "        second = bytes(NONCE_SIZE // 2)", "tests/test_xaes.py"),
+    Mutation("a nonce comes again", "xaes.py", "        second = urandom(HALF)", "        second = bytes(HALF)", "tests/test_xaes.py"),
     Mutation("a fork keeps the event loop", "loops.py", "def _forget() -> None:\n    _known.loop = None", "def _forget() -> None:\n    pass", "tests/test_loops.py"),
     Mutation("an event loop that ended is the running one", "loops.py", "loop is None or not loop.is_running()", "loop is None", "tests/test_loops.py"),
     # leases
