@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import partial
@@ -81,6 +82,7 @@ class Binding(Policy):
     codec: RecordCodec
     writer: CookieWriter
     readers: tuple[CookieReader, ...]
+    bound: float  # seconds; of a store's writing verbs
     owner_names: OwnerNames
     indexed: bool  # whether the store lists the sessions of an owner
     max_sessions: int | None  # of one owner
@@ -199,6 +201,7 @@ class Configuration:
             writer=writer,
             readers=_checked_readers(config),
             owner_names=keyring.owner_names(cookie_name),
+            bound=store.bound if isinstance(store, RecordStore) else math.inf,
             indexed=server_side and isinstance(store, OwnerIndex),
             max_sessions=config.max_sessions_per_owner or None,
         )

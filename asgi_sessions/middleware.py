@@ -159,10 +159,10 @@ class SessionMiddleware:
             if kind == "websocket":
                 receive = responder.receive
             await self.app(scope, receive, responder.send)
-            if exchange.accessed and responder.is_unfinished():
+            if exchange.accessed and (not exchange.started or sessions.is_different()):
                 await responder.finish()
         except BaseException as exc:
-            if exchange.started and responder.is_disconnect(exc) and responder.is_unfinished():
+            if exchange.started and responder.is_disconnect(exc) and sessions.is_different():
                 with anyio.CancelScope(shield=True):
                     await responder.finish()
             failure = responder.error or _store_failure(exc)
@@ -261,16 +261,11 @@ class Responder(msgspec.Struct, eq=False):
         await self._end_doomed()
         return await self._receive()
 
-    def is_unfinished(self) -> bool:
-        """Whether something is left to do now that the application returned."""
-        if self._exchange.started:
-            return not self._broken and self._sessions.is_different()
-        return self.error is not None
-
     async def finish(self) -> None:
-        """Commit what was changed since the response started."""
+        """Commit what was changed since the response started, now that the application returned."""
         if self._exchange.started:
-            await self._sessions.finish()
+            if not self._broken:
+                await self._sessions.finish()
         elif self.error is not None:
             raise self.error
 

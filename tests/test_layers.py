@@ -57,7 +57,6 @@ LAYERS = [
     "plans",
     "owners",
     "completion",
-    "limits",
     "exchange",
     "exclusive",
     "registry",

@@ -1,6 +1,7 @@
 """What a store is: the contract for everybody who writes one, and the commits that build on it."""
 
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
 from os import urandom
@@ -40,12 +41,13 @@ from ..record import (
 from ..sealing import Unsealed
 from .turns import Turn, is_taken
 
-__all__ = ["RecordStore", "Store", "Stored"]
+__all__ = ["Commit", "RecordStore", "Rival", "Store", "Stored"]
 
 logger = logging.getLogger("asgi_sessions")
 
 T = TypeVar("T")
 
+_WRITING_VERBS = frozenset({"create", "swap", "touch", "delete"})
 COMMIT_ATTEMPTS = 40  # conflicts with other processes before a commit gives up, about two seconds of waiting
 LONGEST_PAUSE = 0.1  # seconds between two of them
 
@@ -60,6 +62,31 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
     version: bytes
     data: bytes
+
+
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """A change on its way into a record.
+
+    Attributes:
+        loaded: the record as the change was made to it.
+        version: the commit's own, made once, so that a commit that is repeated is recognised.
+        expires_at: the new deadline, in POSIX seconds; None keeps it.
+        holder: commit only while the kept record carries this holder's lease.
+        release: give the lease back with the commit.
+    """
+
+    loaded: Loaded
+    change: Change
+    version: bytes
+    expires_at: float | None = None
+    holder: bytes = b""
+    release: bool = False
+
+
+class Rival(msgspec.Struct, frozen=True, gc=False):
+    """Somebody else's record, which a commit met, or may meet."""
+
+    found: Loaded
 
 
 class Store:
@@ -94,6 +121,19 @@ class RecordStore(Store, ABC):
       its cause. "Not there" and "somebody was faster" are answers, not errors.
     * No verb waits without a bound.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "bound" not in vars(cls) and not _WRITING_VERBS.isdisjoint(vars(cls)):
+            cls.bound = RecordStore.bound  # type: ignore[method-assign]  # what was inherited says nothing of this verb
+
+    @property
+    def bound(self) -> float:
+        """Seconds after which each writing verb has returned or raised by itself, whatever happens; optional.
+
+        Most commits need no timer then. Whoever overrides a verb says it anew.
+        """
+        return math.inf
 
     @abstractmethod
     async def read(self, handle: bytes) -> Stored | None:
@@ -208,23 +248,8 @@ class RecordStore(Store, ABC):
         loaded = only_one(found)
         return loaded, values[loaded.handle]
 
-    async def commit(
-        self,
-        loaded: Loaded,
-        change: Change,
-        codec: RecordCodec,
-        version: bytes,
-        expires_at: float | None = None,
-        holder: bytes = b"",
-        release: bool = False,
-    ) -> Loaded | None:
+    async def commit(self, commit: Commit, codec: RecordCodec) -> Loaded | None:
         """Swap the change in; on somebody else's record of the same epoch, merge it into theirs.
-
-        Args:
-            version: the commit's own, made once, so that a commit that is repeated is recognised.
-            expires_at: the new deadline; None keeps it.
-            holder: commit only while the kept record carries this holder's lease.
-            release: give the lease back with the commit.
 
         Returns:
             What is kept now. None if the record is gone or of another epoch: the change is dropped.
@@ -234,37 +259,52 @@ class RecordStore(Store, ABC):
             LeaseExpired: the lease ran out, or belongs to somebody else.
             StoreError: the store could not do it, or whether it did is unknown.
         """
-        # Who meets a rival lines up with the others of this process, rather than race them; hardly anybody does.
-        turn = await self.queue(loaded.handle).take() if is_taken(self, loaded.handle) else None
-        try:
+        kept = await self.race(commit, codec)
+        return await self.line_up(commit, codec, kept) if isinstance(kept, Rival) else kept
+
+    async def race(self, commit: Commit, codec: RecordCodec, current: Loaded | None = None) -> Loaded | Rival | None:
+        """The first try of ``commit``, which is the only one as a rule: one verb, if nobody lines up.
+
+        Args:
+            current: what was found last, for whoever has the turn; None: as it was loaded.
+
+        Returns:
+            As ``commit``, or the rival who was faster: then ``line_up``.
+        """
+        loaded, change, version = commit.loaded, commit.change, commit.version
+        if current is None:
+            if is_taken(self, loaded.handle):
+                return Rival(loaded)
             current = loaded
+        if commit.holder:
+            check_lease(current.record, commit.holder, change.now)
+        record = apply(change, current.record, codec.serializer, version)
+        if commit.release or (record.epoch != current.record.epoch and not commit.holder):
+            record = replace(record, lease=None)  # of another epoch the holder can not commit any more
+        data = codec.encode(record, loaded.handle)
+        kept = await self.swap(loaded.handle, current.version, version, data, commit.expires_at)
+        if kept is not None and kept.version == version and kept.data == data:
+            committed = replace(loaded, record=record, version=version)
+            if change.only_values and current is loaded:  # nobody else changed anything else
+                codec.remember_commit(loaded, data, committed)
+            return committed
+        found = self._decode(kept, codec, loaded)
+        if found is None or has_commit(found.record, version):
+            return found
+        return Rival(found) if found.record.epoch == loaded.record.epoch else None
+
+    async def line_up(self, commit: Commit, codec: RecordCodec, rival: Rival) -> Loaded | None:
+        """The further tries of ``commit``: one after the other with those of this process who met a rival, too."""
+        async with self.queue(commit.loaded.handle):
             for attempt in range(COMMIT_ATTEMPTS):
-                if holder:
-                    check_lease(current.record, holder, change.now)
-                record = apply(change, current.record, codec.serializer, version)
-                if release or (record.epoch != current.record.epoch and not holder):
-                    record = replace(record, lease=None)  # of another epoch the holder can not commit any more
-                data = codec.encode(record, loaded.handle)
-                kept = await self.swap(loaded.handle, current.version, version, data, expires_at)
-                if kept is not None and kept.version == version and kept.data == data:
-                    committed = replace(loaded, record=record, version=version)
-                    if change.only_values and current is loaded:  # nobody else changed anything else
-                        codec.remember_commit(loaded, data, committed)
-                    return committed
-                rival = self._decode(kept, codec, loaded)
-                if rival is None or has_commit(rival.record, version):
-                    return rival
-                if rival.record.epoch != loaded.record.epoch:
-                    return None
-                current = rival
-                if turn is None:
-                    turn = await self.queue(loaded.handle).take()
-                else:
-                    await _pause(attempt)
-        finally:
-            if turn is not None:
-                turn.leave()
-        raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} commits in a row met a newer record")
+                kept = await self.race(commit, codec, rival.found)
+                if not isinstance(kept, Rival):
+                    return kept
+                rival = kept
+                await _pause(attempt)
+        raise SessionConflict(
+            f"session {commit.loaded.handle.hex()}: {COMMIT_ATTEMPTS} commits in a row met a newer record"
+        )
 
     async def renew(self, loaded: Loaded, codec: RecordCodec, expires_at: float) -> Loaded | None:
         """Move the deadline, leaving the data alone. None if the session is gone or of another epoch."""

@@ -33,6 +33,10 @@ class MemoryStore(RecordStore):
         self._records: OrderedDict[bytes, tuple[Stored, float]] = OrderedDict()  # first the one to look at next
         self._owners = Owners(clock)
 
+    @property
+    def bound(self) -> float:
+        return 0.0  # nothing is waited for
+
     async def read(self, handle: bytes) -> Stored | None:
         with self._lock:
             return self._kept(handle)

@@ -96,6 +96,11 @@ class RedisStore(RecordStore):
     def __repr__(self) -> str:
         return f"RedisStore({self._route}, prefix={self._prefix!r})"
 
+    @property
+    def bound(self) -> float:
+        """``timeout``, in seconds: it is that of one operation in all."""
+        return self._timeout
+
     async def open(self) -> None:
         """Connect, log in, and find out whether reading is allowed.
 

@@ -1,6 +1,7 @@
 """A request cancelled at each of its suspension points: commits finish or do not begin, and nothing is left behind."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,12 @@ class Yielding(MemoryStore):
         kept = await super().delete(handle, version)
         await checkpoint()
         return kept
+
+
+class Bounded(Yielding):
+    """Its commits need no timer."""
+
+    bound = 1.0
 
 
 async def write(session: Session) -> None:
@@ -142,9 +149,10 @@ async def gone_or_there(visitor: Browser, before: Any, after: Any) -> None:
     assert after in ([1, 1], [0, 0])
 
 
+@pytest.mark.parametrize("kind", [Yielding, Bounded])
 @pytest.mark.parametrize("cancel", CANCELLATIONS)
-async def test_a_cancelled_write_took_place_as_a_whole_or_not_at_all(cancel: Any) -> None:
-    app = application(ROUTES, store=Yielding())
+async def test_a_cancelled_write_took_place_as_a_whole_or_not_at_all(cancel: Any, kind: type[Yielding]) -> None:
+    app = application(ROUTES, store=kind())
     await each_point(cancel, app, "/write", whole_or_nothing, minimum=5)
 
 
@@ -164,9 +172,10 @@ async def test_a_cancelled_exclusive_section_leaves_no_lease_behind(cancel: Any)
     await each_point(cancel, app, "/exclusive", enter_again, minimum=8)
 
 
+@pytest.mark.parametrize("kind", [Yielding, Bounded])
 @pytest.mark.parametrize("anyio_backend", ["trio"])
-async def test_under_trio_as_well() -> None:
-    app = application(ROUTES, store=Yielding())
+async def test_under_trio_as_well(kind: type[Yielding]) -> None:
+    app = application(ROUTES, store=kind())
     await each_point(cancel_scope, app, "/write", whole_or_nothing, minimum=5)
     await each_point(cancel_scope, app, "/exclusive", lambda *_: checkpoint(), minimum=8)
 
@@ -186,11 +195,14 @@ async def test_over_real_stores_as_well(server_store: RecordStore, cancel: Any, 
             await check(visitor, None, (await visitor.get("/")).json())
 
 
-async def test_once_a_commit_began_a_cancellation_lets_it_complete() -> None:
+@pytest.mark.parametrize("seconds", [1.0, math.inf])
+async def test_once_a_commit_began_a_cancellation_lets_it_complete(seconds: float) -> None:
     """The very moment: the store is writing when the cancellation comes."""
     writing, go_on = anyio.Event(), anyio.Event()
 
     class Slow(MemoryStore):
+        bound = seconds
+
         async def swap(
             self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
         ) -> Stored | None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from typing import Any
 
 import anyio
@@ -92,9 +93,15 @@ async def idle(scope: Any) -> str:
 ROUTES = {"/write": write, "/logout": logout, "/": read, "/idle": idle}
 
 
-@pytest.fixture
-def store() -> Faulty:
-    return Faulty()
+class Bounded(Faulty):
+    """Its commits need no timer."""
+
+    bound = 1.0
+
+
+@pytest.fixture(params=[Faulty, Bounded])
+def store(request: pytest.FixtureRequest) -> Faulty:
+    return request.param()
 
 
 def browser(store: RecordStore, **options: Any) -> Browser:
@@ -147,7 +154,8 @@ async def test_requests_that_do_not_use_the_session_do_not_notice(
 
 async def test_foreign_exceptions_are_typed_and_keep_their_cause(store: Faulty) -> None:
     async def look(scope: Any) -> str:
-        with pytest.raises(StoreUnavailable, match=r"'cart': Faulty failed \(OSError\)") as caught:
+        message = rf"'cart': {type(store).__name__} failed \(OSError\)"
+        with pytest.raises(StoreUnavailable, match=message) as caught:
             await scope["sessions"].get("cart")
         assert isinstance(caught.value.__cause__, OSError)
         store.fault.clear()
@@ -173,9 +181,57 @@ async def test_on_store_error_raise_passes_the_error_on(store: Faulty) -> None:
 
 async def test_a_store_that_never_answers_is_given_up(store: Faulty) -> None:
     visitor = browser(store, commit_timeout=0.05)
+    for verb in ("create", "swap"):
+        store.fault[verb] = None
+        with anyio.fail_after(0.9):
+            assert (await visitor.get("/write")).status == 503
+        store.fault.clear()
+        await visitor.get("/write")
+
+
+async def test_who_stands_in_line_is_given_up_in_time_and_leaves_it() -> None:
+    """The first try of a commit needs no timer where each verb ends by itself; the others do."""
+    store = MemoryStore()
+    visitor = browser(store, commit_timeout=0.05)
     await visitor.get("/write")
-    store.fault["swap"] = None
-    assert (await visitor.get("/write")).status == 503
+    (handle,) = store._records
+    async with store.queue(handle):
+        with anyio.fail_after(5):
+            assert (await visitor.get("/write")).status == 503
+    assert (await visitor.get("/write")).status == 200
+    assert (await visitor.get("/")).json() == {"n": 2}
+
+
+async def test_a_rival_who_comes_again_and_again_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Contended(Faulty):
+        bound = 0.0
+
+        async def swap(
+            self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
+        ) -> Stored | None:
+            kept = await super().read(handle)
+            await super().swap(handle, kept.version, len(self.calls).to_bytes(8, "big"), kept.data)
+            return await super().swap(handle, old, new, data, expires_at)
+
+    monkeypatch.setattr("asgi_sessions.stores.base.COMMIT_ATTEMPTS", 10**9)
+    contended = Contended()
+    visitor = browser(contended, commit_timeout=0.3)
+    await visitor.get("/write")
+    with anyio.fail_after(5):
+        assert (await visitor.get("/write")).status == 503
+    assert len(contended.calls) > 4
+
+
+def test_a_verb_that_is_overridden_has_no_bound_until_it_says_so() -> None:
+    assert MemoryStore().bound == 0
+    assert RecordStore.bound.fget(MemoryStore()) == Faulty().bound == math.inf
+    assert Bounded().bound == 1.0
+
+    class Named(MemoryStore):
+        async def close(self) -> None:
+            pass
+
+    assert Named().bound == 0
 
 
 async def test_conflicts_without_end_are_a_typed_error(store: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +280,7 @@ async def swallowing(scope: Any, receive: Any, send: Any) -> None:
 async def test_a_store_that_runs_out_of_its_own_time_is_not_taken_for_the_limit_of_a_commit(store: Faulty) -> None:
     async def save(session: Session) -> None:
         session["n"] = 1
-        with pytest.raises(StoreUnavailable, match=r"Faulty failed \(TimeoutError\)") as caught:
+        with pytest.raises(StoreUnavailable, match=r" failed \(TimeoutError\)") as caught:
             await session.save()
         assert not isinstance(caught.value, StoreTimeout)
         assert isinstance(caught.value.__cause__, TimeoutError)
