@@ -117,7 +117,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             if found is None:
                 session._fill(None)
             else:
-                session._fill(*found)
+                loaded, values = found
+                session._fill(loaded, values)
         except CookieRefused as exc:
             self._refuse(session, exc, now)
 
@@ -142,7 +143,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
                     token = opener.add(cookies[0], opener.open(cookies[0], now))
                 codec, stored = binding.codec, await store.read(token.handle)
                 found = None if stored is None else codec.known(token, stored.version, stored.data, now)
-                session._fill(*(found or await store.opened(stored, token, codec, binding.lifetime, now)))
+                loaded, values = found or await store.opened(stored, token, codec, binding.lifetime, now)
+                session._fill(loaded, values)
             elif cookies:
                 tokens = _unseal(binding, cookies, now)
                 session._fill(*await store.load_one_of(tokens, binding.codec, binding.lifetime, now))

@@ -102,7 +102,7 @@ MUTATIONS = [
     Mutation("a turn is never given on", "stores/turns.py", "        waiting = _taken[self._key]\n        if waiting:\n", "        waiting = _taken[self._key]\n        if False:\n", "tests/consistency/test_interleavings.py"),
     Mutation("nobody waits for a turn", "stores/turns.py", "        if self._key not in _taken:\n", "        if True:\n", "tests/stores/test_turns.py"),
     Mutation("a failed commit is answered as a success", "middleware.py", "            raise self.error\n        await self._send(self._start(message))", "            pass\n        await self._send(self._start(message))", FAILURES),
-    Mutation("a cancelled commit is abandoned", "exchange.py", "                        await undisturbed(self._commit(plan))\n", "                        pass\n", CANCELLATION),
+    Mutation("a cancelled commit is abandoned", "exchange.py", "                    await undisturbed(self._commit(plan))\n", "                    pass\n", CANCELLATION),
     Mutation("commit after an encoding error", "registry.py", "            if not failed:\n", "            if True:\n", REGISTRY),
     Mutation("a superseded request writes", "exchange.py", "        if session._superseded:\n", "        if False:\n", PARALLEL),
     Mutation("a new session may be created late", "exchange.py", "nowhere = plan.doomed is None and (plan.created is not None or plan.after is None)", "nowhere = False", LATE),
