@@ -80,7 +80,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         stored: whether one of the sessions lives on the server.
         epochs: whether the owner of one of them has an epoch.
         lock: see ``saving``; None until it is needed.
-        set_cookies: by name, path and domain: the values of Set-Cookie that wait to be sent.
+        set_cookies: by name, path and domain: the values of Set-Cookie that wait to be sent, if any.
     """
 
     settings: Settings
@@ -93,7 +93,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
     stored: bool = False
     epochs: bool = False
     lock: anyio.Lock | None = None
-    set_cookies: dict[CookieScope, bytes] = {}
+    set_cookies: dict[CookieScope, bytes] | None = None
 
     def __repr__(self) -> str:
         return f"<Exchange, {'started' if self.started else 'not started'}>"  # its headers are secrets
@@ -282,7 +282,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         name = session._policy.cookie_name.encode()
         if not session._policy.server_side or session._loaded is None:
             return None
-        waits = any(scope[0] == name for scope in self.set_cookies)
+        waits = any(scope[0] == name for scope in self.set_cookies or ())
         return renewal(session, self.now(), self.secure) if waits else None
 
     def commit(self, plans: Sequence[Plan]) -> Awaitable[Sequence[Failure]]:
@@ -315,10 +315,11 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         session._committed(plan.after, plan.values, plan.edits, plan.filling)
         if plan.cookies and not self.started:
             self.set_cookies = {**self.set_cookies, **plan.cookies} if self.set_cookies else plan.cookies
-            if session._adopted:
-                session._adopted = False
-            if plan.before is None and not (self.secure or self.settings.warned) and FORWARDED in self.headers:
-                self._warn_about_secure(plan)
+            if plan.before is None:
+                if session._adopted:
+                    session._adopted = False
+                if not (self.secure or self.settings.warned) and FORWARDED in self.headers:
+                    self._warn_about_secure(plan.binding, [*plan.cookies.values()][-1])
 
     async def _commit_all(self, plans: Sequence[Plan]) -> list[Failure]:
         failed: list[Failure] = []
@@ -435,7 +436,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         """Nothing of it is written any more, and no cookie of it sent."""
         session._superseded = True
         name = session._policy.cookie_name.encode()
-        self.set_cookies = {scope: cookie for scope, cookie in self.set_cookies.items() if scope[0] != name}
+        if self.set_cookies:
+            self.set_cookies = {scope: cookie for scope, cookie in self.set_cookies.items() if scope[0] != name}
 
     def _give_up(self, session: Session) -> None:
         """Say once what a superseded session can not write."""
@@ -457,14 +459,14 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         what = "the changes of this request are dropped" if plan.writes else "it is not renewed"
         return SessionSuperseded(f"session {plan.binding.name!r} ({handle}) ended or was regenerated meanwhile; {what}")
 
-    def _warn_about_secure(self, plan: Plan) -> None:
-        if b"; Secure" in [*plan.cookies.values()][-1]:
+    def _warn_about_secure(self, binding: Binding, cookie: bytes) -> None:
+        if b"; Secure" in cookie:
             return
         self.settings.warned = True
         logger.warning(
             "session %r: the cookie is sent without Secure, but a proxy says that the browser came by https; let "
             "the server trust the proxy (uvicorn --proxy-headers --forwarded-allow-ips), or set https_only=True",
-            plan.binding.name,
+            binding.name,
         )
 
 
@@ -506,7 +508,7 @@ def _late(plan: Plan) -> Plan | None:
     Raises:
         ResponseStarted: nothing of it.
     """
-    plan.cookies = {}
+    plan.cookies = None
     if not plan.writes or _is_read_only(plan):
         return None
     nowhere = plan.doomed is None and (plan.created is not None or plan.after is None)

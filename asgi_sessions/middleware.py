@@ -318,7 +318,8 @@ class Responder(msgspec.Struct, eq=False):
         exchange.started = True
         headers = list(message.get("headers", ()))
         if exchange.accessed:
-            add_headers(headers, exchange.set_cookies.values())
+            cookies = exchange.set_cookies
+            add_headers(headers, cookies.values() if cookies else ())
         return {**message, "headers": headers}
 
     async def _pass(self, message: Message) -> None:

@@ -53,7 +53,7 @@ class Plan(msgspec.Struct, gc=False):
     created: bytes | None = None
     version: bytes = b""
     expires_at: float | None = None
-    cookies: dict[CookieScope, bytes] = {}
+    cookies: dict[CookieScope, bytes] | None = None
     generation: bytes | None = None
     release: bool = False
     lost: bool = False
@@ -232,8 +232,7 @@ def _set_cookie(plan: Plan, after: Loaded, value: bytes, max_age: int | None, se
         plan.cookies = {writer.scope: writer.set(value, max_age, secure)}
         return
     writer = _writer(plan.binding, plan.session.cookie_options)
-    plan.cookies = _moved(plan, writer, secure)
-    plan.cookies[writer.scope] = writer.set(value, max_age, secure)
+    plan.cookies = {**_moved(plan, writer, secure), writer.scope: writer.set(value, max_age, secure)}
 
 
 def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[CookieScope, bytes]:

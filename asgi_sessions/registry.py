@@ -195,10 +195,9 @@ class SessionRegistry(msgspec.Struct, eq=False):
         for session in self._sessions.values():
             if not session.accessed:
                 continue
-            loaded = session._loaded
-            if loaded is not None and not (session._written or session._shared or exchange.set_cookies):
-                if session._edits is NOTHING and exchange.now() < loaded.due_at:
-                    continue  # it was read, as by most requests
+            unchanged = session._edits is NOTHING and not (session._written or session._shared or exchange.set_cookies)
+            if unchanged and (loaded := session._loaded) is not None and exchange.now() < loaded.due_at:
+                continue  # it was read, as by most requests
             try:
                 plan = exchange.prepare(session)
             except SessionSuperseded as exc:

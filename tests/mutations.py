@@ -107,7 +107,7 @@ MUTATIONS = [
     Mutation("a superseded request writes", "exchange.py", "        if session._superseded:\n", "        if False:\n", PARALLEL),
     Mutation("a new session may be created late", "exchange.py", "nowhere = plan.doomed is None and (plan.created is not None or plan.after is None)", "nowhere = False", LATE),
     # cookies
-    Mutation("Vary is forgotten", "middleware.py", "            add_headers(headers, exchange.set_cookies.values())", "            headers += [(b\"set-cookie\", cookie) for cookie in exchange.set_cookies.values()]", BEHAVIOUR),
+    Mutation("Vary is forgotten", "middleware.py", "            add_headers(headers, cookies.values() if cookies else ())", "            headers += [(b\"set-cookie\", cookie) for cookie in (cookies or {}).values()]", BEHAVIOUR),
     Mutation("reading rewrites what another program encoded", "session.py", "(self._written or not self._is_respelled(values))", "True", BEHAVIOUR),
     Mutation("a renewal writes data", "session.py", "return values != self._base and (", "return True or (", BEHAVIOUR),
     Mutation("nested changes are trusted to flags", "lazydict.py", "        if type(value) not in _IMMUTABLE:\n            self._shared = True\n        return value\n\n    def get", "        return value\n\n    def get", BEHAVIOUR),

@@ -221,7 +221,7 @@ def _cookie_header(source: Client | Response, binding: Binding) -> bytes:
 
 
 def _set_cookies(exchange: Exchange) -> list[bytes]:
-    return [*exchange.set_cookies.values()]
+    return [*(exchange.set_cookies or {}).values()]
 
 
 @contextmanager
