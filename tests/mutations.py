@@ -109,6 +109,9 @@ MUTATIONS = [
     # cookies
     Mutation("Vary is forgotten", "middleware.py", "            add_headers(headers, cookies.values() if cookies else ())", "            headers += [(b\"set-cookie\", cookie) for cookie in (cookies or {}).values()]", BEHAVIOUR),
     Mutation("reading rewrites what another program encoded", "session.py", "(self._written or not self._is_respelled(values))", "True", BEHAVIOUR),
+    Mutation("what is only read is never renewed", "registry.py", " and exchange.now() < loaded.due_at:", ":", BEHAVIOUR),
+    Mutation("flashes alone are no change", "registry.py", "unchanged = session._edits is NOTHING and not (", "unchanged = not (", BEHAVIOUR),
+    Mutation("a cookie that waits is sent after a login elsewhere", "registry.py", "session._shared or exchange.set_cookies)", "session._shared)", "tests/consistency"),
     Mutation("a renewal writes data", "session.py", "return values != self._base and (", "return True or (", BEHAVIOUR),
     Mutation("nested changes are trusted to flags", "lazydict.py", "        if type(value) not in _IMMUTABLE:\n            self._shared = True\n        return value\n\n    def get", "        return value\n\n    def get", BEHAVIOUR),
     Mutation("a stale cookie is not sealed anew", "record.py", "0.0 if stale else ", "", BEHAVIOUR),
