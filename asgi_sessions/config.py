@@ -201,7 +201,7 @@ class Configuration:
             writer=writer,
             readers=_checked_readers(config),
             owner_names=keyring.owner_names(cookie_name),
-            bound=store.bound if isinstance(store, RecordStore) else math.inf,
+            bound=_checked_bound(config.name, store),
             indexed=server_side and isinstance(store, OwnerIndex),
             max_sessions=config.max_sessions_per_owner or None,
         )
@@ -212,6 +212,14 @@ def _checked_readers(config: SessionConfig) -> tuple[CookieReader, ...]:
     if not isinstance(readers, Iterable) or not all(isinstance(reader, CookieReader) for reader in readers):
         raise TypeError(f"session {config.name!r}: readers={readers!r}: write a list such as [StarletteCookies(...)]")
     return tuple(readers)
+
+
+def _checked_bound(name: str, store: Store) -> float:
+    bound: object = store.bound if isinstance(store, RecordStore) else math.inf
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not bound >= 0:
+        what = f"{type(store).__name__}.bound={bound!r}"
+        raise ValueError(f"session {name!r}: {what}: must be a number of seconds, 0 or more, as a property")
+    return bound
 
 
 def _check_max_sessions(config: SessionConfig, store: Store) -> None:

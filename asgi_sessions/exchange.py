@@ -340,12 +340,14 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         if plan.binding.server_side and (plan.after is not None or plan.doomed is not None):
             store: RecordStore = plan.binding.store  # type: ignore[assignment]  # that of the kind on the server
             seconds = self.settings.commit_timeout
-            in_step = (plan.edits is not NOTHING or plan.expires_at is not None) and concerns_owner(plan)
+            change = plan.change
+            only_values = change is not None and change.only_values and plan.expires_at is None
+            in_step = not only_values and concerns_owner(plan)
             # Nearly all are one verb. If that ends by itself in half the time, the other half is left for what follows.
             one_verb = not in_step and plan.doomed is None and 2 * plan.binding.bound <= seconds
             try:
-                if one_verb and plan.change is not None:
-                    commit = _commit_of(plan, plan.change)
+                if one_verb and change is not None:
+                    commit = _commit_of(plan, change)
                     first = await store.race(commit, plan.binding.codec)
                     if isinstance(first, Rival):
                         rest = store.line_up(commit, plan.binding.codec, first)

@@ -47,7 +47,7 @@ logger = logging.getLogger("asgi_sessions")
 
 T = TypeVar("T")
 
-_WRITING_VERBS = frozenset({"create", "swap", "touch", "delete"})
+_WRITING_VERBS = "create", "swap", "touch", "delete"
 COMMIT_ATTEMPTS = 40  # conflicts with other processes before a commit gives up, about two seconds of waiting
 LONGEST_PAUSE = 0.1  # seconds between two of them
 
@@ -124,8 +124,10 @@ class RecordStore(Store, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "bound" not in vars(cls) and not _WRITING_VERBS.isdisjoint(vars(cls)):
-            cls.bound = RecordStore.bound  # type: ignore[method-assign]  # what was inherited says nothing of this verb
+        said = next(base for base in cls.__mro__ if "bound" in vars(base))
+        later = cls.__mro__[: cls.__mro__.index(said)]
+        if any(verb in vars(base) for base in later for verb in _WRITING_VERBS):
+            cls.bound = RecordStore.bound  # type: ignore[method-assign]  # what was said is not of this verb
 
     @property
     def bound(self) -> float:

@@ -233,6 +233,25 @@ def test_a_verb_that_is_overridden_has_no_bound_until_it_says_so() -> None:
 
     assert Named().bound == 0
 
+    class Slowing:
+        async def swap(self, *args: Any) -> Stored | None:
+            await anyio.sleep(1)
+            return await super().swap(*args)
+
+    class Mixed(Slowing, MemoryStore):
+        pass
+
+    assert Mixed().bound == math.inf
+
+
+@pytest.mark.parametrize("wrong", [True, -1, math.nan, "2", None, MemoryStore.close])
+def test_a_bound_that_is_no_number_of_seconds_is_named(wrong: Any) -> None:
+    class Wrong(MemoryStore):
+        bound = wrong
+
+    with pytest.raises(ValueError, match=r"'session': Wrong\.bound=.*: must be a number of seconds"):
+        SessionMiddleware(idle, KEY, store=Wrong())
+
 
 async def test_conflicts_without_end_are_a_typed_error(store: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
     class Contended(Faulty):
