@@ -35,7 +35,8 @@ class MemoryStore(RecordStore):
 
     @property
     def bound(self) -> float:
-        return 0.0  # nothing is waited for
+        """0 seconds: nothing is waited for."""
+        return 0.0
 
     async def read(self, handle: bytes) -> Stored | None:
         with self._lock:
