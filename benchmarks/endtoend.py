@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,8 +16,9 @@ from .environments import Unavailable, program
 from .server import BARE
 from .times import spread
 
-SECONDS = 1.0  # of one round of one contender
-WARMING = 0.2
+SECONDS = 1.0  # of one round of one contender, in so many turns: a machine that gets slower does so for all
+TURNS = 4
+WARMING = 0.05  # seconds before each turn
 SERVED = (
     "asgi_sessions, signed cookie",
     "asgi_sessions, encrypted cookie",
@@ -32,7 +34,7 @@ SERVED = (
 
 
 def measure(bench: Workbench, contenders: Sequence[Contender], rounds: int) -> list[dict[str, Any]]:
-    """Each server is up all the time and idle but in its own turn; the rounds are interleaved."""
+    """Each server is up all the time and idle but in its own turn; the turns are interleaved."""
     names = [each.name for each in contenders if each.name in SERVED and bench.verify(each.name, "uvloop", "300 B", ())]
     cores = _cores()
     ports: dict[str, int] = {}
@@ -45,12 +47,18 @@ def measure(bench: Workbench, contenders: Sequence[Contender], rounds: int) -> l
                 ports[name] = closing.enter_context(_served(name, bench, cores[0]))
                 load.ask("connect", port=ports[name])
                 samples[name] = []
-        for _ in range(rounds):
+        for _ in range(rounds * TURNS):
             for name in [name for name in samples if name not in bench.missing]:
                 with _dropping(bench, name):
                     load.ask("run", port=ports[name], seconds=WARMING)
-                    samples[name].append(load.ask("run", port=ports[name], seconds=SECONDS))
-    return [{"contender": name, **spread(found)} for name, found in samples.items() if name not in bench.missing]
+                    samples[name].append(load.ask("run", port=ports[name], seconds=SECONDS / TURNS))
+    kept = {name: found for name, found in samples.items() if name not in bench.missing}
+    return [{"contender": name, **spread(_by_round(found))} for name, found in kept.items()]
+
+
+def _by_round(turns: Sequence[float]) -> list[float]:
+    """The mean of each round's turns."""
+    return [statistics.fmean(turns[at : at + TURNS]) for at in range(0, len(turns), TURNS)]
 
 
 @contextlib.contextmanager

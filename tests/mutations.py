@@ -130,7 +130,7 @@ MUTATIONS = [
     Mutation("a reply is kept for the next who asks", "stores/coalescer.py", "                waiter = sent.popleft()[0]\n", "                waiter = next((sent.popleft()[0] for _ in list(sent) if not sent[0][0].done()), sent[0][0])\n", REDIS),
     Mutation("a connection that was logged out goes on", "stores/coalescer.py", "if isinstance(error, RedisConnectionError | ReadOnlyError):", "if False:", "tests/redis/test_redis_faults.py"),
     Mutation("enough commands wait for the next turn", "stores/coalescer.py", "elif len(pending) >= ENOUGH and", "elif False and", REDIS),
-    Mutation("what the server pushes is taken for a reply", "stores/resp.py", "if kind != _PUSH:", "if True:", "tests/redis/test_resp.py"),
+    Mutation("what the server pushes is taken for a reply", "stores/coalescer.py", "if isinstance(reply, PushNotification):", "if False:", REDIS),
     # files
     Mutation("no lock on files", "stores/locks.py", "    except BlockingIOError:\n        return False", "    except BlockingIOError:\n        return True", FILES),
     Mutation("touch rewrites the data", "stores/files.py", "            os.utime(self._file(handle), ns=(modified, modified), follow_symlinks=False)", "            self._write(self._file(handle), kept[0], expires_at)", FILES),

@@ -5,8 +5,8 @@ commands of many callers. What is submitted while other commands are under way i
 turn of the event loop, or as soon as it is enough for the server to begin with; a lone command is written on the spot.
 Nobody waits for anybody else's reply.
 
-redis-py makes the connection: address, TLS, login, database. From then on the bytes are read here, as they come in:
-its ``read_response()`` needs a task, which costs more than the rest of a round trip.
+redis-py makes the connection: address, TLS, login, database. From then on the bytes are given to hiredis here, as they
+come in: redis-py's ``read_response()`` needs a task, which costs more than the rest of a round trip.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from contextvars import Context
 from itertools import chain
 from typing import Any
 
+from hiredis import ProtocolError, PushNotification, Reader
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -24,13 +25,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from .resp import ProtocolError, Replies
-
 __all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_COMMANDS", "Line", "Lines"]
 
 MAX_BATCH_COMMANDS = 512
 ENOUGH = 32  # commands that are written at once: the server works on them while the next ones are being made
 MAX_BATCH_BYTES = 256 * 1024  # a few socket buffers: more in one piece gains nothing and copies more
+
+_NOTHING = object()  # there is no complete reply yet
 
 Connect = Callable[[], AbstractConnection]
 Call = tuple["asyncio.Future[Any]", float, bytes]  # the reply, the deadline, the packed command
@@ -67,7 +68,7 @@ class Line(asyncio.Protocol):
         self._pending: deque[Call] = deque()
         self._sent: deque[Call] = deque()
         self._transport: asyncio.WriteTransport | None = None  # none as long as the connection is being made
-        self._replies = Replies(connection._parser.parse_error)
+        self._replies = Reader(replyError=connection._parser.parse_error, notEnoughData=_NOTHING)
         self._timer: asyncio.TimerHandle | None = None
         self._watched = math.inf  # the deadline that the timer is set to
         self._flushing = False  # what is pending goes out at the next turn of the event loop
@@ -164,9 +165,12 @@ class Line(asyncio.Protocol):
     # -- what the transport calls -------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        sent = self._sent
+        sent, replies = self._sent, self._replies
         try:
-            for reply in self._replies.feed(data):
+            replies.feed(data)
+            while (reply := replies.gets()) is not _NOTHING:
+                if isinstance(reply, PushNotification):
+                    continue  # what the server says by itself (RESP 3)
                 if not sent:
                     self._die(RedisConnectionError, "the server sent a reply that nobody asked for")
                     return
@@ -176,7 +180,7 @@ class Line(asyncio.Protocol):
                 elif not waiter.done():
                     waiter.set_result(reply)
         except ProtocolError as exc:
-            self._die(RedisConnectionError, str(exc), exc)
+            self._die(RedisConnectionError, f"the server sent what is no reply: {exc}", exc)
 
     def _refuse(self, waiter: "asyncio.Future[Any]", error: Exception) -> None:
         if not waiter.done():

@@ -3,9 +3,12 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
+from hiredis import Reader
 from redis.asyncio import Redis
 from redis.asyncio.connection import UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -206,6 +209,86 @@ async def test_a_reply_that_nobody_asked_for_closes_the_connection(redis_server:
     redis_server.client.publish("news", "surprise")
     await asyncio.wait_for(asyncio.wait([line._task]), 5)
     assert line.dead
+
+
+class Scripted:
+    """A server that answers the command ``GET`` with given pieces, one by one, and whatever else with OK."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._answers = answers
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        commands = Reader()
+        while data := await reader.read(1000):
+            commands.feed(data)
+            while command := commands.gets():
+                for piece in self._answers if command[0] == b"GET" else [b"+OK\r\n"]:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+        writer.close()
+
+
+async def ask(line: Line) -> object:
+    return await line.call(pack([b"GET", b"x"]), later())
+
+
+@pytest.fixture
+async def answering(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Line]]]:
+    """Makes lines to servers that answer with such bytes."""
+    async with AsyncExitStack() as closing:
+
+        async def made(*answers: bytes) -> Line:
+            path = tmp_path / "server.sock"
+            await closing.enter_async_context(await asyncio.start_unix_server(Scripted(*answers), path))
+            line = Line(UnixDomainSocketConnection(path=str(path), protocol=2))
+            closing.push_async_callback(line.aclose)
+            return line
+
+        yield made
+
+
+PUSHED = b">2\r\n+invalidate\r\n*1\r\n$1\r\nx\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "reply"),
+    [
+        (b"$5\r\na\r\nb\n\r\n", b"a\r\nb\n"),
+        (b"$0\r\n\r\n", b""),
+        (b"$-1\r\n", None),
+        (b"_\r\n", None),
+        (b":-12\r\n", -12),
+        (b"*2\r\n:1\r\n$1\r\nx\r\n", [1, b"x"]),
+        (b"#f\r\n", False),
+    ],
+)
+async def test_a_reply_may_come_in_any_pieces(
+    answering: Callable[..., Awaitable[Line]], data: bytes, reply: object
+) -> None:
+    line = await answering(*[bytes([byte]) for byte in data])
+    assert [await ask(line), await ask(line)] == [reply, reply]
+    assert await asyncio.gather(*[ask(line) for _ in range(10)]) == [reply] * 10
+
+
+async def test_what_the_server_pushes_is_nobodys_reply(answering: Callable[..., Awaitable[Line]]) -> None:
+    line = await answering(PUSHED + PUSHED[:9], PUSHED[9:] + b"$1\r\nx\r\n" + PUSHED)
+    assert [await ask(line), await ask(line)] == [b"x", b"x"]
+
+
+@pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n", b"\r\n", b"$x\r\n", b":1.5\r\n", b"*many\r\n"])
+async def test_what_is_no_reply_closes_the_connection(answering: Callable[..., Awaitable[Line]], data: bytes) -> None:
+    line = await answering(data)
+    for asked in [asyncio.ensure_future(ask(line)), asyncio.ensure_future(ask(line))]:
+        with pytest.raises(RedisConnectionError, match="what is no reply"):
+            await asked
+    assert line.dead
+
+
+async def test_an_error_in_whatever_encoding_is_told(answering: Callable[..., Awaitable[Line]]) -> None:
+    line = await answering(b"-ERR \xff no\r\n")
+    with pytest.raises(ResponseError, match="no"):
+        await ask(line)
 
 
 async def test_a_write_that_is_cancelled_half_way_disturbs_nobody_else(
