@@ -145,8 +145,8 @@ class SessionMiddleware:
         settings, own = self._settings, self._configuration.default
         exchange = Exchange(settings, scope["headers"], scope.get("scheme") in _SECURE, settings.clock)
         session = Session(own, exchange)
-        outer, outer_session = scope.get("sessions"), scope.get("session")
-        around = outer if isinstance(outer, SessionRegistry) else None
+        outer = (scope["session"], scope.get("sessions")) if "session" in scope else None
+        around = outer[1] if outer is not None and isinstance(outer[1], SessionRegistry) else None
         sessions = SessionRegistry(self._configuration, exchange, {own.name: session}, around)
         responder = Responder(exchange, sessions, receive, send)
         scope["session"], scope["sessions"] = session, sessions
@@ -170,8 +170,8 @@ class SessionMiddleware:
                 raise
             await responder.refuse(scope, failure)
         finally:
-            if outer_session is not None:
-                scope["session"], scope["sessions"] = outer_session, outer
+            if outer is not None:
+                scope["session"], scope["sessions"] = outer
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the stores early, and close them at the end; each opens on first use without this."""
