@@ -3,47 +3,39 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import anyio
 import msgspec
-from msgspec.structs import replace
 
 from .completion import undisturbed
 from .config import Binding
-from .cookies import CookieScope, find, is_prefixed
+from .cookies import CookieScope
 from .exceptions import (
-    BadSignature,
     CookieRefused,
     Duplicate,
-    Malformed,
-    ResponseStarted,
-    SerializationError,
-    SessionConflict,
     SessionError,
     SessionNotLoaded,
     SessionSuperseded,
-    StoreTimeout,
     Superseded,
     Unknown,
 )
+from .late import still_possible, too_late
 from .opener import Opener
-from .owners import commit_in_step, concerns_owner, epoch_of
+from .owners import epoch_of
 from .plans import Plan, prepare, renewal
-from .readers import read_foreign
-from .record import Change, Loaded, Token, check_end, digest
-from .sealing import Unsealed
-from .session import NOTHING, Session
-from .stores.base import Commit, RecordStore, Rival, blamed, unavailable
-from .stores.cookie import CookieStore
+from .presented import Headers, read_adoptable, read_cookie, unseal_all
+from .record import Token, digest
+from .session import Session
+from .stores.base import RecordStore, Rival, blamed, unavailable
+from .writing import line_up, take, write
 
 __all__ = ["Exchange", "Failure", "Settings"]
 
 logger = logging.getLogger("asgi_sessions")
 
-Headers = Iterable[tuple[bytes, bytes]]
 Failure = tuple[Plan, SessionError]
 
 FORWARDED = b"x-forwarded-proto", b"https"  # of a request that a proxy got by https
@@ -113,7 +105,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             )
         now = self.now()
         try:
-            found = self._read_cookie(binding, now)
+            found = read_cookie(binding, self.headers, now)
             if found is None:
                 session._fill(None)
             else:
@@ -146,7 +138,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
                 loaded, values = found or await store.opened(stored, token, codec, binding.lifetime, now)
                 session._fill(loaded, values)
             elif cookies:
-                tokens = _unseal(binding, cookies, now)
+                tokens = unseal_all(binding, cookies, now)
                 session._fill(*await store.load_one_of(tokens, binding.codec, binding.lifetime, now))
             else:
                 session._fill(None)
@@ -161,7 +153,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         self.epochs = True
         now = self.now()
         try:
-            found = self._read_cookie(binding, now)
+            found = read_cookie(binding, self.headers, now)
             if found is None:
                 session._fill(None)
                 return
@@ -172,31 +164,6 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             session._fill(loaded, values)
         except CookieRefused as exc:
             self._refuse(session, exc, now)
-
-    def _read_cookie(self, binding: Binding, now: float) -> tuple[Loaded, dict[Any, Any]] | None:
-        """A session that lives in its cookie, and its values, if there is one.
-
-        Raises:
-            CookieRefused: there are cookies, but no session in them.
-        """
-        opener: Opener[Loaded] = binding.opener  # type: ignore[assignment]  # of the other kind
-        codec = binding.codec
-        cookies, known = opener.find(self.headers, now)
-        if known is not None:
-            if now >= known.ends_at:
-                check_end(known.ends_at, now)
-            return known, codec.serializer.loads_again(known.record.values)  # type: ignore[return-value]  # it was a dict
-        if not cookies:
-            return None
-        if len(cookies) > 1:
-            store: CookieStore = binding.store  # type: ignore[assignment]  # the other kind
-            loaded = store.one_of(_unseal(binding, cookies, now), codec, binding.lifetime, now)
-            return loaded, codec.values(loaded.record)
-        loaded = opener.open(cookies[0], now)
-        values = codec.values(loaded.record)
-        opener.add(cookies[0], loaded)
-        check_end(loaded.ends_at, now)
-        return loaded, values
 
     async def fetch_epoch(self, session: Session) -> None:
         """The epoch that a cookie session is sealed with from now on, if it got an owner."""
@@ -226,7 +193,11 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
     def _refuse(self, session: Session, reason: CookieRefused, now: float) -> None:
         """Begin a new session instead; or take that of another library's cookie."""
         binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
-        if binding.readers and self._adopt(session, binding, now):
+        adoptable = read_adoptable(binding, self.headers, now) if binding.readers else None
+        if adoptable is not None:
+            values, encoded = adoptable
+            # After the response started a cookie can not be replaced: it is not lost, but waits for the next request.
+            session._adopt(values, encoded if self.started else binding.empty)
             return
         session._fill(None, error=reason)
         session._superseded = isinstance(reason, Superseded)
@@ -236,27 +207,6 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
                 session.name,
                 reason,
             )
-
-    def _adopt(self, session: Session, binding: Binding, now: float) -> bool:
-        """Take the session of another library's cookie, if no cookie of the name is one of ours, however old."""
-        try:
-            _unseal(binding, find(self.headers, binding.writer.name), now)
-        except (Malformed, BadSignature):
-            values = read_foreign(binding.readers, find(self.headers, binding.writer.name), now)
-        except CookieRefused:
-            return False
-        else:
-            return False
-        if values is None:
-            return False
-        try:
-            encoded = binding.serializer.dumps(values)
-        except SerializationError:
-            logger.warning("session %r: a cookie of another library holds what can not be stored", binding.name)
-            return False
-        # After the response started a cookie can not be replaced: it is not lost, but waits for the next request.
-        session._adopt(values, encoded if self.started else binding.empty)
-        return True
 
     # -- committing -------------------------------------------------------------------------------------------------
 
@@ -272,7 +222,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             self._give_up(session)
             return None
         plan = prepare(session, self.now(), self.secure)
-        return _late(plan) if self.started and plan is not None else plan
+        return still_possible(plan) if self.started and plan is not None else plan
 
     def renew_waiting(self, session: Session) -> Plan | None:
         """A renewal, if a cookie of an earlier ``save()`` still waits: it is made anew, and the store asked again.
@@ -338,26 +288,11 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         if plan.done:
             return ()
         if plan.binding.server_side and (plan.after is not None or plan.doomed is not None):
-            store: RecordStore = plan.binding.store  # type: ignore[assignment]  # that of the kind on the server
             seconds = self.settings.commit_timeout
-            change = plan.change
-            only_values = change is not None and change.only_values and plan.expires_at is None
-            in_step = not only_values and concerns_owner(plan)
-            # Nearly all are one verb. If that ends by itself in half the time, the other half is left for what follows.
-            one_verb = not in_step and plan.doomed is None and 2 * plan.binding.bound <= seconds
             try:
-                if one_verb and change is not None:
-                    commit = _commit_of(plan, change)
-                    first = await store.race(commit, plan.binding.codec)
-                    if isinstance(first, Rival):
-                        rest = store.line_up(commit, plan.binding.codec, first)
-                        kept = await self._in_time(rest, seconds - plan.binding.bound)
-                    else:
-                        kept = first
-                elif one_verb and plan.created is not None:
-                    kept = await self._create(store, plan, plan.created)
-                else:
-                    kept = await self._in_time(self._write_in_step(plan) if in_step else self._write(plan), seconds)
+                kept = await write(plan, seconds, self.now)
+                if isinstance(kept, Rival):
+                    kept = await line_up(plan, kept, seconds)
             except Exception as exc:
                 return [(plan, self._why(plan, exc))]
             except anyio.get_cancelled_exc_class():
@@ -367,15 +302,10 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
                 raise
             if kept is None:
                 return [(plan, self._drop(plan))]
-            _take(plan, kept)
-        lost = _too_late(plan) if plan.lost else None
+            take(plan, kept)
+        lost = too_late(plan) if plan.lost else None
         self.finish(plan)
         return () if lost is None else [(plan, lost)]
-
-    async def _in_time(self, work: Awaitable[Loaded | None], seconds: float) -> Loaded | None:
-        with anyio.move_on_after(seconds):
-            return await work
-        raise StoreTimeout(f"no commit within {self.settings.commit_timeout} s")
 
     def _why(self, plan: Plan, exc: Exception) -> SessionError:
         """The error that says why the store could not be brought in line."""
@@ -384,55 +314,6 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         error = unavailable(exc, plan.binding.store, plan.binding.name)
         error.__cause__ = exc
         return error
-
-    async def _write_in_step(self, plan: Plan) -> Loaded | None:
-        """``_write``, and what the index of owners has to know of it."""
-        if not plan.binding.indexed:
-            return await self._write(plan)
-        return await commit_in_step(plan, self._write_and_take, self.now)
-
-    async def _write_and_take(self, plan: Plan) -> Loaded | None:
-        kept = await self._write(plan)
-        if kept is not None:
-            _take(plan, kept)
-        return kept
-
-    def _write(self, plan: Plan) -> Awaitable[Loaded | None]:
-        """Bring the store in line with the plan.
-
-        Returns:
-            What is kept, or was deleted; None: a logout, a login or a ``clear()`` elsewhere was faster.
-
-        Raises:
-            StoreError: the store could not do it.
-        """
-        store: RecordStore = plan.binding.store  # type: ignore[assignment]  # the other kind has nothing to write
-        if plan.doomed is not None:
-            return self._replace(store, plan, plan.doomed)
-        if plan.created is not None:
-            return self._create(store, plan, plan.created)
-        if plan.change is None:
-            return store.renew(cast(Loaded, plan.before), plan.binding.codec, cast(float, plan.expires_at))
-        return store.commit(_commit_of(plan, plan.change), plan.binding.codec)
-
-    async def _replace(self, store: RecordStore, plan: Plan, doomed: Loaded) -> Loaded | None:
-        """Delete the record of a session that ended; create the one that comes after it, if any."""
-        session = plan.session
-        if not await store.remove(doomed, plan.binding.codec):
-            return None
-        session._holder = b""  # the lease went with the record
-        if plan.after is None:
-            return doomed
-        if session._edits.doomed is doomed:  # gone for good: what is repeated, or saved again, must not miss it
-            session._edit(doomed=None)
-        plan.doomed = None
-        return await self._write(plan)
-
-    async def _create(self, store: RecordStore, plan: Plan, data: bytes) -> Loaded:
-        after = cast(Loaded, plan.after)
-        if not await store.create(after.handle, plan.version, data, cast(float, plan.expires_at)):
-            raise SessionConflict(f"a record {after.handle.hex()} is there already, against all odds")
-        return after
 
     def _supersede(self, session: Session) -> None:
         """Nothing of it is written any more, and no cookie of it sent."""
@@ -470,66 +351,3 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             "the server trust the proxy (uvicorn --proxy-headers --forwarded-allow-ips), or set https_only=True",
             binding.name,
         )
-
-
-def _unseal(binding: Binding, cookies: Sequence[bytes], now: float) -> list[Unsealed]:
-    """The authentic tokens among the cookies of the session's name.
-
-    Raises:
-        CookieRefused: there is none; the error of the cookie that got furthest.
-    """
-    if len(cookies) > 1 and is_prefixed(binding.writer.name):
-        raise Duplicate(f"the browser sent {len(cookies)} different cookies of a prefixed name")
-    tokens: list[Unsealed] = []
-    error: CookieRefused | None = None
-    for cookie in cookies:
-        try:
-            tokens.append(binding.sealer.unseal(cookie, now))
-        except CookieRefused as exc:
-            error = exc if error is None or exc.stage > error.stage else error
-    if error is not None and not tokens:
-        raise error
-    return tokens
-
-
-def _commit_of(plan: Plan, change: Change) -> Commit:
-    before: Loaded = plan.before  # type: ignore[assignment]  # there is a record that is changed
-    return Commit(before, change, plan.version, plan.expires_at, plan.session._holder, plan.release)
-
-
-def _take(plan: Plan, kept: Loaded) -> None:
-    """The record as it is kept now is what comes after the commit."""
-    if plan.after is not None:
-        renewed = plan.after is not plan.before
-        plan.after = replace(plan.after, record=kept.record, version=kept.version) if renewed else kept
-
-
-def _late(plan: Plan) -> Plan | None:
-    """What of the plan can still be done now that the response headers are gone.
-
-    Raises:
-        ResponseStarted: nothing of it.
-    """
-    plan.cookies = None
-    if not plan.writes or _is_read_only(plan):
-        return None
-    nowhere = plan.doomed is None and (plan.created is not None or plan.after is None)
-    if not plan.binding.server_side or plan.edits.regenerated or nowhere:
-        raise _too_late(plan)
-    if plan.created is not None:
-        # invalidated, then used again: the old record can still be deleted
-        plan.created = plan.after = None
-        plan.lost = True
-    return plan
-
-
-def _is_read_only(plan: Plan) -> bool:
-    """A cookie of another library that was first read now: nothing is lost, the next request can take it."""
-    return plan.session._adopted and plan.edits is NOTHING and plan.values == plan.session._base
-
-
-def _too_late(plan: Plan) -> ResponseStarted:
-    return ResponseStarted(
-        f"session {plan.binding.name!r}: changes of {plan.changed_keys()} after the response started are lost; "
-        "they need a cookie, which can not be sent any more"
-    )
