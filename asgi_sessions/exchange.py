@@ -67,6 +67,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         secure: whether the connection's scheme is https or wss.
         now: POSIX seconds.
         accessed: whether the application used any of the sessions.
+        touched: whether there may be something to commit; False if all was only read, and nothing due for renewal.
         ended: whether it ended one of them.
         started: whether the response headers are gone.
         stored: whether one of the sessions lives on the server.
@@ -80,6 +81,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
     secure: bool
     now: Callable[[], float]
     accessed: bool = False
+    touched: bool = False
     ended: bool = False
     started: bool = False
     stored: bool = False
@@ -111,6 +113,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             else:
                 loaded, values = found
                 session._fill(loaded, values)
+                if now >= loaded.due_at:
+                    self.touched = True
         except CookieRefused as exc:
             self._refuse(session, exc, now)
 
@@ -137,9 +141,12 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
                 found = None if stored is None else codec.known(token, stored.version, stored.data, now)
                 loaded, values = found or await store.opened(stored, token, codec, binding.lifetime, now)
                 session._fill(loaded, values)
+                if now >= loaded.due_at:
+                    self.touched = True
             elif cookies:
                 tokens = unseal_all(binding, cookies, now)
                 session._fill(*await store.load_one_of(tokens, binding.codec, binding.lifetime, now))
+                self.touched = True
             else:
                 session._fill(None)
         except CookieRefused as exc:
@@ -162,6 +169,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             if owner is not None and loaded.record.owner_epoch != await epoch_of(binding, owner):
                 raise Unknown("all sessions of its owner were ended: the owner's epoch is another one now")
             session._fill(loaded, values)
+            self.touched = True
         except CookieRefused as exc:
             self._refuse(session, exc, now)
 
@@ -219,7 +227,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             SessionSuperseded: it ended or was regenerated meanwhile, and this request changed it.
         """
         if session._superseded:
-            self._give_up(session)
+            self.give_up(session)
             return None
         plan = prepare(session, self.now(), self.secure)
         return still_possible(plan) if self.started and plan is not None else plan
@@ -254,6 +262,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
 
     def saving(self) -> anyio.Lock:
         """Held from preparing to committing: two tasks that save a new session at once must not create it twice."""
+        self.touched = True  # a cookie that is saved now waits to be sent: see ``renew_waiting``
         if self.lock is None:
             self.lock = anyio.Lock(fast_acquire=True)
         return self.lock
@@ -322,8 +331,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         if self.set_cookies:
             self.set_cookies = {scope: cookie for scope, cookie in self.set_cookies.items() if scope[0] != name}
 
-    def _give_up(self, session: Session) -> None:
-        """Say once what a superseded session can not write."""
+    def give_up(self, session: Session) -> None:
+        """Raise once what a superseded session can not write."""
         values = session._encode()
         if not session._is_changed(values):
             return

@@ -46,12 +46,16 @@ class LazyDict(dict[Any, Any]):
         self.mark_accessed()
         self.modified = self._written = True
 
+    def _mark_shared(self) -> None:
+        """Note that from now on a value may change unseen."""
+        self._shared = True
+
     def __getitem__(self, key: Any) -> Any:
         if not self.accessed:
             self.mark_accessed()
         value = dict.__getitem__(self, key)
         if type(value) not in _IMMUTABLE:
-            self._shared = True
+            self._mark_shared()
         return value
 
     def get(self, key: Any, default: Any = None) -> Any:
@@ -59,7 +63,7 @@ class LazyDict(dict[Any, Any]):
             self.mark_accessed()
         value = dict.get(self, key, default)
         if type(value) not in _IMMUTABLE:
-            self._shared = True
+            self._mark_shared()
         return value
 
     def __contains__(self, key: object) -> bool:
@@ -84,18 +88,18 @@ class LazyDict(dict[Any, Any]):
 
     def values(self) -> dict_values[Any, Any]:
         self.mark_accessed()
-        self._shared = True
+        self._mark_shared()
         return dict.values(self)
 
     def items(self) -> dict_items[Any, Any]:
         self.mark_accessed()
-        self._shared = True
+        self._mark_shared()
         return dict.items(self)
 
     def copy(self) -> dict[Any, Any]:
         """A plain dict with the same values."""
         self.mark_accessed()
-        self._shared = True
+        self._mark_shared()
         return dict.copy(self)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
@@ -126,9 +130,10 @@ class LazyDict(dict[Any, Any]):
     def __setitem__(self, key: Any, value: Any) -> None:
         if not self.accessed:
             self.mark_accessed()
-        self.modified = self._written = True
+        if not self._written:
+            self.mark_modified()
         if type(value) not in _IMMUTABLE or type(key) is not str:
-            self._shared = True  # whoever wrote a list may still have it in hand
+            self._mark_shared()  # whoever wrote a list may still have it in hand
         dict.__setitem__(self, key, value)
 
     def __delitem__(self, key: Any) -> None:
@@ -137,32 +142,32 @@ class LazyDict(dict[Any, Any]):
 
     def __ior__(self, other: Any) -> Self:
         self.mark_modified()
-        self._shared = True
+        self._mark_shared()
         dict.update(self, other)
         return self
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         self.mark_modified()
-        self._shared = True
+        self._mark_shared()
         dict.update(self, *args, **kwargs)
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         self.mark_accessed()
-        self._shared = True
+        self._mark_shared()
         if not dict.__contains__(self, key):
-            self.modified = self._written = True
+            self.mark_modified()
         return dict.setdefault(self, key, default)
 
     def pop(self, key: Any, *default: Any) -> Any:
         self.mark_accessed()
         if dict.__contains__(self, key):
-            self.modified = self._written = True
+            self.mark_modified()
         return dict.pop(self, key, *default)
 
     def popitem(self) -> tuple[Any, Any]:
         self.mark_accessed()
         item = dict.popitem(self)
-        self.modified = self._written = True
+        self.mark_modified()
         return item
 
     def clear(self) -> None:

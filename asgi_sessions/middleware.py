@@ -159,7 +159,7 @@ class SessionMiddleware:
             if kind == "websocket":
                 receive = responder.receive
             await self.app(scope, receive, responder.send)
-            if exchange.accessed and (not exchange.started or sessions.is_different()):
+            if exchange.touched and (not exchange.started or sessions.is_different()):
                 await responder.finish()
         except BaseException as exc:
             if exchange.started and responder.is_disconnect(exc) and sessions.is_different():
@@ -250,7 +250,7 @@ class Responder(msgspec.Struct, eq=False):
             return self._send_after_save(message)
         if exchange.epochs and self._sessions.joins():
             return self._send_after_epochs(message)
-        plans = self._sessions.prepare()
+        plans = self._sessions.prepare() if exchange.touched else ()
         if exchange.stored and plans:
             return self._send_after(exchange.commit(plans), message)
         for plan in plans:

@@ -15,7 +15,7 @@ from .exceptions import SessionError, SessionNotConfigured, SessionSuperseded, S
 from .exchange import Exchange
 from .exclusive import exclusive
 from .manager import SessionManager
-from .plans import Plan
+from .plans import Plan, prepare
 from .session import NOTHING, Session
 from .stores.base import Store
 
@@ -191,18 +191,15 @@ class SessionRegistry(msgspec.Struct, eq=False):
             SerializationError, CookieTooLarge: the first session that can not be stored; none will be.
         """
         exchange = self._exchange
+        now = exchange.now()
         plans: list[Plan] = []
         for session in self._sessions.values():
             if not session.accessed:
                 continue
-            unchanged = session._edits is NOTHING and not (session._written or session._shared or exchange.set_cookies)
-            if unchanged and (loaded := session._loaded) is not None and exchange.now() < loaded.due_at:
-                continue  # it was read, as by most requests
-            try:
-                plan = exchange.prepare(session)
-            except SessionSuperseded as exc:
-                logger.warning("%s", exc)
+            if session._superseded:
+                _give_up(session, exchange)
                 continue
+            plan = prepare(session, now, exchange.secure)
             if plan is None and exchange.set_cookies:
                 plan = exchange.renew_waiting(session)
             if plan is not None:
@@ -257,6 +254,13 @@ class SessionRegistry(msgspec.Struct, eq=False):
             if session._pending:
                 await self._exchange.load_record(session)
                 session._failure = None  # of the attempt before, whose traceback refers to the session
+
+
+def _give_up(session: Session, exchange: Exchange) -> None:
+    try:
+        exchange.give_up(session)
+    except SessionSuperseded as exc:
+        logger.warning("%s", exc)
 
 
 def _joins(session: Session) -> bool:

@@ -54,6 +54,7 @@ class Exchange(Protocol):
 
     started: bool
     accessed: bool
+    touched: bool
     ended: bool
 
     def now(self) -> float: ...
@@ -161,6 +162,14 @@ class Session(LazyDict):
             self._exchange.load(self)
         self.accessed = self._exchange.accessed = True
 
+    def mark_modified(self) -> None:
+        if not self.accessed:
+            self.mark_accessed()
+        self.modified = self._written = self._exchange.touched = True
+
+    def _mark_shared(self) -> None:
+        self._shared = self._exchange.touched = True
+
     def _fill(
         self, loaded: Loaded | None, values: Mapping[Any, Any] = NO_VALUES, error: CookieRefused | None = None
     ) -> None:
@@ -193,7 +202,8 @@ class Session(LazyDict):
         dict.update(self, values)
         self._adopted = True
         self._base = base
-        self._written = self._shared = base == self._policy.empty
+        if base == self._policy.empty:
+            self._written = self._shared = self._exchange.touched = True
 
     def _refill_ended(self) -> None:
         """Drop what this request did to a session without a record; what ended before stays ended."""
@@ -204,6 +214,7 @@ class Session(LazyDict):
 
     def _edit(self, **changed: Any) -> None:
         self._edits = replace(self._edits, **changed)
+        self._exchange.touched = True
 
     def _committed(self, loaded: Loaded | None, values: bytes, edits: Edits, filling: int) -> None:
         """Note a commit of ``values`` and ``edits``; what was done while it was under way stays to be committed."""
@@ -495,7 +506,7 @@ class Session(LazyDict):
         if self._view is None:
             self._view = Views(self.name, self._policy.serializer)
         model = self._view.get(cls, dict.copy(self), default)
-        self._shared = True
+        self._mark_shared()
         return model
 
     def _encode(self) -> bytes:

@@ -71,6 +71,16 @@ def site(epochs: Any, **options: Any) -> Any:
     return application(ROUTES, epochs=epochs, **options)
 
 
+async def test_a_session_that_is_only_read_is_renewed_when_it_is_due(epochs: Epochs) -> None:
+    clock = Clock()
+    browser = Browser(site(epochs, clock=clock, max_age=1000))
+    await browser.get("/login")
+    clock.now += 50
+    assert not (await browser.get("/who")).set_cookies
+    clock.now += 100
+    assert (await browser.get("/who")).set_cookies
+
+
 @pytest.mark.parametrize("way_in", ["/login", "/save"])
 @pytest.mark.parametrize("encrypt", [False, True])
 async def test_raising_the_epoch_ends_all_sessions_of_the_owner(epochs: Epochs, way_in: str, encrypt: bool) -> None:

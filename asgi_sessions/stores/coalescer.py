@@ -222,15 +222,18 @@ class Line(asyncio.Protocol):
 
     def _next_batch(self) -> list[bytes]:
         """The commands that go out in one piece; those who were cancelled meanwhile send nothing."""
-        pending = self._pending
-        batch = [call for call in pending if not call[0].done()]
-        commands = [command for _, _, command in batch]
-        pending.clear()
-        if len(batch) > MAX_BATCH_COMMANDS or sum(map(len, commands)) > MAX_BATCH_BYTES:
-            number = _fitting(commands)
-            pending.extend(batch[number:])
-            del batch[number:], commands[number:]
-        self._sent.extend(batch)
+        pending, sent = self._pending, self._sent
+        commands = [command for reply, _, command in pending if not reply.done()]
+        if len(commands) < len(pending):
+            waiting = [call for call in pending if not call[0].done()]
+            pending.clear()
+            pending.extend(waiting)
+        if len(commands) > MAX_BATCH_COMMANDS or sum(map(len, commands)) > MAX_BATCH_BYTES:
+            del commands[_fitting(commands) :]
+            sent.extend(pending.popleft() for _ in commands)
+        else:
+            sent.extend(pending)
+            pending.clear()
         return commands
 
     # -- deadlines ----------------------------------------------------------------------------------------------------

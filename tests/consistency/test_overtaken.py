@@ -28,8 +28,12 @@ async def show(session: Session) -> Any:
     return dict(session)
 
 
-async def overtaken(store: RecordStore, clock: Any, slow: Any, by: Any) -> tuple[Browser, Any]:
-    """A browser whose slow request was overtaken by another one of its own, and the slow one's response."""
+async def overtaken(store: RecordStore, clock: Any, slow: Any, by: Any, idle: float = 600) -> tuple[Browser, Any]:
+    """A browser whose slow request was overtaken by another one of its own, and the slow one's response.
+
+    Args:
+        idle: seconds before the slow request.
+    """
     reached, go_on = anyio.Event(), anyio.Event()
 
     async def handler(scope: Any) -> Any:
@@ -43,7 +47,7 @@ async def overtaken(store: RecordStore, clock: Any, slow: Any, by: Any) -> tuple
     app = application(routes, store=store, clock=clock, max_age=1000)
     browser = Browser(app)
     await browser.get("/fill")
-    clock.now += 600
+    clock.now += idle
     late = Browser(app, jar=dict(browser.jar))
     responses = []
 
@@ -82,6 +86,18 @@ async def test_a_cookie_that_waited_does_not_come_after_a_newer_one(
     browser, response = await overtaken(server_store, clock, slow, by)
     assert (response.status, response.set_cookies) == (200, [])
     assert (await browser.get()).json() == ({"n": 1} if by is login else {})
+
+
+@pytest.mark.parametrize("by", [login, logout])
+async def test_a_cookie_that_was_due_only_when_it_was_saved_does_not_come_after_a_newer_one(
+    server_store: RecordStore, clock: Any, by: Any
+) -> None:
+    async def slow(scope: Any, pause: Any) -> None:
+        clock.now += 600
+        await saved(scope, pause)
+
+    _, response = await overtaken(server_store, clock, slow, by, idle=0)
+    assert (response.status, response.set_cookies) == (200, [])
 
 
 async def test_a_cookie_that_waited_and_was_not_overtaken_is_sent(server_store: RecordStore, clock: Any) -> None:

@@ -173,6 +173,13 @@ async def test_cookie_tossing_with_the_same_session_takes_the_one_sealed_last(ta
         assert target.errors[-1] is None
 
 
+async def test_one_of_two_cookies_of_a_session_is_renewed_when_it_is_due(target: Target) -> None:
+    older = await live_cookie(target)
+    newer = sealed_later(target, older, 50)
+    target.clock.now += 2 * 86400
+    assert (await target.browser().get(headers=cookies(older, newer))).set_cookies
+
+
 async def test_cookie_tossing_with_an_older_state_of_a_cookie_session_takes_the_newer(cookie_target: Target) -> None:
     browser = await visitor(cookie_target, "/login")
     older = browser.jar["session"]
