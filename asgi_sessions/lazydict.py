@@ -34,7 +34,7 @@ class LazyDict(dict[Any, Any]):
         dict.__setitem__(self, PLACEHOLDER, None)
         self.accessed = False
         self.modified = False
-        self._written = False  # modified since it was last compared
+        self._written: bool | bytes = False  # modified since the last commit; the encoded values: but not since then
         self._shared = False  # a value that can change unseen was handed out, or anything set but a scalar under a str
 
     def mark_accessed(self) -> None:
@@ -130,7 +130,7 @@ class LazyDict(dict[Any, Any]):
     def __setitem__(self, key: Any, value: Any) -> None:
         if not self.accessed:
             self.mark_accessed()
-        if not self._written:
+        if self._written is not True:
             self.mark_modified()
         if type(value) not in _IMMUTABLE or type(key) is not str:
             self._mark_shared()  # whoever wrote a list may still have it in hand

@@ -99,7 +99,7 @@ def prepare(session: Session, now: float, secure: bool) -> Plan | None:
     lifetime = session._lifetime if chosen else binding.lifetime
     if lifetime.duration <= 0 or (not dict.__len__(session) and _is_over(session)):
         return _end(session, binding, values, secure)
-    changed = before is None or (differs and session._written) or session._is_changed(values)
+    changed = before is None or (differs and session._written is not False) or session._is_changed(values)
     if not due and not changed:
         return None
     plan = Plan(session, binding, values, edits, session._filling, before, changed, edits.doomed)

@@ -221,7 +221,8 @@ class Session(LazyDict):
         if self._filling == filling:
             self._loaded = loaded
             self._base = values
-            self._written = False
+            if self._written is values:
+                self._written = False
             if edits is not NOTHING or self._edits is not NOTHING:
                 self._edits = NOTHING if self._edits is edits else self._edits.since(edits)
         elif self._edits.ended and loaded is not None:  # a logout is final, whatever it overtook
@@ -510,7 +511,8 @@ class Session(LazyDict):
         return model
 
     def _encode(self) -> bytes:
-        """
+        """The encoded values; what is modified from here on is modified since.
+
         Raises:
             SerializationError: names the session and the key path.
             ModelMismatch: a model was changed into what does not fit it.
@@ -519,11 +521,15 @@ class Session(LazyDict):
         try:
             if self._view is not None and self._view.write(self):
                 self.modified = self._written = True
-            if not self._shared:
-                return serializer.dumps_again(self, self._base)
-            return serializer.dumps(dict(dict.items(self)))
+            if self._shared:
+                values = serializer.dumps(dict(dict.items(self)))
+            else:
+                values = serializer.dumps_again(self, self._base)
         except SerializationError as exc:
             raise SerializationError(f"session {self.name!r}{exc.path}", exc.reason) from exc
+        if self._written:
+            self._written = values
+        return values
 
     def _change(self, values: bytes, now: float, secret_hash: bytes = b"") -> Change:
         edits = self._edits
@@ -553,7 +559,7 @@ class Session(LazyDict):
     def _is_changed(self, values: bytes) -> bool:
         if self._edits is not NOTHING and replace(self._edits, doomed=None, ended=False) != NOTHING:
             return True
-        return values != self._base and (self._written or not self._is_respelled(values))
+        return values != self._base and (self._written is not False or not self._is_respelled(values))
 
     def _is_respelled(self, values: bytes) -> bool:
         """Whether only the spelling differs: another release or program encoded the base. Reading must not rewrite."""

@@ -23,6 +23,7 @@ LATE = "tests/consistency/test_late.py"
 EXCLUSIVE = "tests/consistency/test_exclusive.py"
 FAILURES = "tests/consistency/test_failures.py"
 CANCELLATION = "tests/consistency/test_cancellation.py"
+UNDER_WAY = "tests/consistency/test_under_way.py"
 CONTRACT = "tests/stores/test_contract.py"
 FILES = "tests/stores"
 BEHAVIOUR = "tests/test_behaviour.py"
@@ -110,10 +111,12 @@ MUTATIONS = [
     Mutation("a new session may be created late", "late.py", "nowhere = plan.doomed is None and (plan.created is not None or plan.after is None)", "nowhere = False", LATE),
     # cookies
     Mutation("Vary is forgotten", "middleware.py", "            add_headers(headers, cookies.values() if cookies else ())", "            headers += [(b\"set-cookie\", cookie) for cookie in (cookies or {}).values()]", BEHAVIOUR),
-    Mutation("reading rewrites what another program encoded", "session.py", "(self._written or not self._is_respelled(values))", "True", BEHAVIOUR),
+    Mutation("reading rewrites what another program encoded", "session.py", "(self._written is not False or not self._is_respelled(values))", "True", BEHAVIOUR),
     Mutation("flashes alone are no change", "session.py", "        self._edits = replace(self._edits, **changed)\n        self._exchange.touched = True\n", "        self._edits = replace(self._edits, **changed)\n", BEHAVIOUR),
     Mutation("a key that is set is no change", "session.py", "self.modified = self._written = self._exchange.touched = True", "self.modified = self._written = True", BEHAVIOUR),
     Mutation("a nested change is no change", "session.py", "        self._shared = self._exchange.touched = True\n\n", "        self._shared = True\n\n", BEHAVIOUR),
+    Mutation("a commit ends what was set while it was under way", "session.py", "            if self._written is values:\n", "            if True:\n", UNDER_WAY),
+    Mutation("what is set while a commit is under way is no change", "lazydict.py", "if self._written is not True:", "if not self._written:", UNDER_WAY),
     Mutation("a foreign cookie is not replaced", "session.py", "self._written = self._shared = self._exchange.touched = True", "self._written = self._shared = True", "tests/test_moving_in.py"),
     Mutation("a cookie session that was only read is never renewed", "exchange.py", "                session._fill(loaded, values)\n                if now >= loaded.due_at:\n                    self.touched = True\n        except", "                session._fill(loaded, values)\n        except", BEHAVIOUR),
     Mutation("a stored session that was only read is never renewed", "exchange.py", "                session._fill(loaded, values)\n                if now >= loaded.due_at:\n                    self.touched = True\n            elif", "                session._fill(loaded, values)\n            elif", BEHAVIOUR),

@@ -1,0 +1,166 @@
+"""What a request changes while a commit of its own is under way: by another of its tasks, or while it streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from asgi_sessions import MemoryStore, Session, SessionMiddleware, Stored, StoreUnavailable
+from tests.browser import KEY, Browser, application, respond
+
+FILLED = {"x": 0, "old": 1}
+START = {"type": "http.response.start", "status": 200}
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class Held(MemoryStore):
+    """Once it is armed, the next write takes place, or fails, when the test allows."""
+
+    armed = fails = False
+
+    def arm(self, *, fails: bool = False) -> None:
+        self.armed, self.fails = True, fails
+        self.writing, self.go_on = anyio.Event(), anyio.Event()
+
+    async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
+        await self._hold()
+        return await super().create(handle, new, data, expires_at)
+
+    async def swap(
+        self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
+    ) -> Stored | None:
+        await self._hold()
+        return await super().swap(handle, old, new, data, expires_at)
+
+    async def _hold(self) -> None:
+        if self.armed:
+            self.armed = False
+            self.writing.set()
+            await self.go_on.wait()
+            if self.fails:
+                raise StoreUnavailable("it is down")
+
+
+def assign(session: Session) -> None:
+    session["late"] = True
+
+
+def assign_again(session: Session) -> None:
+    session["mine"] = 2
+
+
+def take_back(session: Session) -> None:
+    del session["mine"]
+
+
+def nest(session: Session) -> None:
+    session.setdefault("list", []).append(2)
+
+
+def pop(session: Session) -> None:
+    session.pop("old")
+
+
+def flash(session: Session) -> None:
+    session.flash("late")
+
+
+CHANGES: list[tuple[Callable[[Session], None], dict[str, Any]]] = [
+    (assign, {**FILLED, "mine": 1, "late": True}),
+    (assign_again, {**FILLED, "mine": 2}),
+    (take_back, FILLED),
+    (nest, {**FILLED, "mine": 1, "list": [2]}),
+    (pop, {"x": 0, "mine": 1}),
+    (flash, {**FILLED, "mine": 1, "flashes": ["late"]}),
+]
+
+
+async def fill(session: Session) -> None:
+    session.update(FILLED)
+
+
+async def show(session: Session) -> Any:
+    found = dict(session)
+    flashes = [message for _, message in session.peek_flashes()]
+    return {**found, "flashes": flashes} if flashes else found
+
+
+def site(store: Held, change: Callable[[Session], None], by: str, *, new: bool = False) -> Browser:
+    """A browser whose ``/work`` changes the session while its own commit is under way."""
+    prepared = application({"/fill": fill, "/": show})
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] != "/work":
+            await prepared.app(scope, receive, send)
+            return
+        session = scope["session"]
+        for key in FILLED if new else ():
+            session[key] = FILLED[key]
+        session["mine"] = 1
+        async with anyio.create_task_group() as group:
+            if by == "save":
+                group.start_soon(session.save)
+            else:
+                group.start_soon(send, START)
+            await store.writing.wait()
+            change(session)
+            store.go_on.set()
+        if by == "save":
+            await respond(send)
+        else:
+            await send({"type": "http.response.body"})
+
+    return Browser(SessionMiddleware(app, KEY, store=store))
+
+
+@pytest.mark.parametrize(("change", "expected"), CHANGES)
+@pytest.mark.parametrize("by", ["save", "start"])
+@pytest.mark.parametrize("new", [False, True])
+async def test_what_is_changed_while_a_commit_is_under_way_is_committed_by_the_next(
+    change: Callable[[Session], None], expected: dict[str, Any], by: str, new: bool
+) -> None:
+    store = Held()
+    browser = site(store, change, by, new=new)
+    if not new:
+        await browser.get("/fill")
+    store.arm()
+    assert (await browser.get("/work")).status == 200
+    assert (await browser.get("/")).json() == expected
+
+
+@pytest.mark.parametrize(("change", "expected"), CHANGES)
+async def test_a_commit_that_failed_and_what_was_changed_meanwhile_are_both_committed_by_the_next(
+    change: Callable[[Session], None], expected: dict[str, Any]
+) -> None:
+    store = Held()
+    prepared = application({"/fill": fill, "/": show})
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] != "/work":
+            await prepared.app(scope, receive, send)
+            return
+        session = scope["session"]
+        session["mine"] = 1
+        async with anyio.create_task_group() as group:
+            group.start_soon(save, session)
+            await store.writing.wait()
+            change(session)
+            store.go_on.set()
+        await respond(send)
+
+    async def save(session: Session) -> None:
+        with pytest.raises(StoreUnavailable):
+            await session.save()
+
+    browser = Browser(SessionMiddleware(app, KEY, store=store))
+    await browser.get("/fill")
+    store.arm(fails=True)
+    assert (await browser.get("/work")).status == 200
+    assert (await browser.get("/")).json() == expected
