@@ -10,10 +10,11 @@ from msgspec.structs import replace
 
 from .config import Binding
 from .cookies import MAX_COOKIE, CookieOptions, CookieScope, CookieWriter
+from .edits import NOTHING, Edits
 from .exceptions import CookieTooLarge
 from .lifetime import Lifetime
 from .record import HANDLE_SIZE, SECRET_SIZE, Change, Loaded, Record, Token, apply, digest
-from .session import NOTHING, Edits, Session, effective_options
+from .session import Session, effective_options
 
 __all__ = ["Plan", "prepare", "renewal"]
 

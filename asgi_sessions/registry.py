@@ -11,12 +11,13 @@ import anyio
 import msgspec
 
 from .config import Binding, Configuration
+from .edits import NOTHING
 from .exceptions import SessionError, SessionNotConfigured, SessionSuperseded, StoreError
 from .exchange import Exchange
 from .exclusive import exclusive
 from .manager import SessionManager
 from .plans import Plan, prepare
-from .session import NOTHING, Session
+from .session import Session
 from .stores.base import Store
 
 logger = logging.getLogger("asgi_sessions")

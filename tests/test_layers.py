@@ -29,6 +29,7 @@ LAYERS = [
     "cookies",
     "opener",
     "record",
+    "edits",
     "attributes",
     "lazydict",
     "shapes",

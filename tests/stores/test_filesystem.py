@@ -298,7 +298,7 @@ async def test_while_a_stopped_process_holds_the_lock_readers_go_on_and_writers_
 
     async def write() -> None:
         nonlocal failed
-        with pytest.raises(StoreTimeout, match=r"locked for more than 1\.0 s"):
+        with pytest.raises(StoreTimeout, match=r" 1\.0 s"):  # locked, or not even looked at when the time was up
             await store.swap(HANDLE, OLD, NEW, b"new")
         failed += 1
 
