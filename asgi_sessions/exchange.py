@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -72,6 +73,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         started: whether the response headers are gone.
         stored: whether one of the sessions lives on the server.
         epochs: whether the owner of one of them has an epoch.
+        committing: whether the commit before the response is under way.
+        committed: set when it is over; None until somebody waits for that.
         lock: see ``saving``; None until it is needed.
         set_cookies: by name, path and domain: the values of Set-Cookie that wait to be sent, if any.
     """
@@ -86,6 +89,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
     started: bool = False
     stored: bool = False
     epochs: bool = False
+    committing: bool = False
+    committed: anyio.Event | None = None
     lock: anyio.Lock | None = None
     set_cookies: dict[CookieScope, bytes] | None = None
 
@@ -194,6 +199,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         try:
             found = await blamed(store.load(token, binding.codec, binding.lifetime, now), store, binding.name)
             session._fill(*found)
+            self.touched = True  # it may be due by now
         except CookieRefused as exc:
             session._fill(None, error=exc)
             self._supersede(session)
@@ -260,12 +266,20 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         for _, exc in failed:
             raise exc
 
-    def saving(self) -> anyio.Lock:
-        """Held from preparing to committing: two tasks that save a new session at once must not create it twice."""
+    @asynccontextmanager
+    async def saving(self) -> AsyncIterator[None]:
+        """From preparing to committing, one task at a time, and none while the commit before the response is under way.
+
+        Two that save a new session at once must not create it twice, and what was prepared first must not land last.
+        """
         self.touched = True  # a cookie that is saved now waits to be sent: see ``renew_waiting``
         if self.lock is None:
             self.lock = anyio.Lock(fast_acquire=True)
-        return self.lock
+        async with self.lock:
+            if self.committing:
+                self.committed = anyio.Event()
+                await self.committed.wait()
+            yield
 
     def finish(self, plan: Plan) -> None:
         """Note what was committed, or what needs no more than a cookie."""

@@ -303,7 +303,15 @@ class Responder(msgspec.Struct, eq=False):
         await self.send(message)
 
     async def _send_after(self, commit: Awaitable[Sequence[Failure]], message: Message) -> None:
-        for plan, error in await commit:
+        exchange = self._exchange
+        exchange.committing = True
+        try:
+            failures = await commit
+        finally:
+            exchange.committing = False
+            if exchange.committed is not None:
+                exchange.committed.set()
+        for plan, error in failures:
             if isinstance(error, StoreError):
                 self.error = self.error or error
             elif plan.writes:

@@ -181,7 +181,7 @@ class SessionRegistry(msgspec.Struct, eq=False):
         Raises:
             StoreError: an owner's epoch could not be fetched.
         """
-        for session in self._sessions.values():
+        for session in [*self._sessions.values()]:  # another task may open a further one meanwhile
             if _joins(session):
                 await self._exchange.fetch_epoch(session)
 

@@ -193,6 +193,8 @@ class Session(LazyDict):
                 self._edits = NOTHING if self._edits is edits else self._edits.since(edits)
         elif self._edits.ended and loaded is not None:  # a logout is final, whatever it overtook
             self._edit(doomed=loaded)
+        elif self._edits.doomed is not None and self._edits.doomed is edits.doomed:  # this commit has deleted it
+            self._edit(doomed=None)
 
     # -- what it is -------------------------------------------------------------------------------------------------
 
@@ -494,7 +496,7 @@ class Session(LazyDict):
         except SerializationError as exc:
             raise SerializationError(f"session {self.name!r}{exc.path}", exc.reason) from exc
         if self._written:
-            self._written = values
+            self._written = values or True  # some serializer may need no bytes for no keys
         return values
 
     def _change(self, values: bytes, now: float, secret_hash: bytes = b"") -> Change:

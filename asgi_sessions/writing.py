@@ -49,8 +49,7 @@ def line_up(plan: Plan, rival: Rival, seconds: float) -> Awaitable[Loaded | None
     """What ``write`` left to do, in what is left of the time; the rest is as there."""
     binding = plan.binding
     store: RecordStore = binding.store  # type: ignore[assignment]
-    commit = _commit(plan, cast(Change, plan.change))
-    return _in_time(store.line_up(commit, binding.codec, rival), seconds, spent=binding.bound)
+    return _in_time(store.line_up(rival, binding.codec), seconds, spent=binding.bound)
 
 
 def take(plan: Plan, kept: Loaded) -> None:

@@ -86,6 +86,7 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
 class Rival(msgspec.Struct, frozen=True, gc=False):
     """Somebody else's record, which a commit met, or may meet."""
 
+    commit: Commit
     found: Loaded
 
 
@@ -262,7 +263,7 @@ class RecordStore(Store, ABC):
             StoreError: the store could not do it, or whether it did is unknown.
         """
         kept = await self.race(commit, codec)
-        return await self.line_up(commit, codec, kept) if isinstance(kept, Rival) else kept
+        return await self.line_up(kept, codec) if isinstance(kept, Rival) else kept
 
     async def race(self, commit: Commit, codec: RecordCodec, current: Loaded | None = None) -> Loaded | Rival | None:
         """The first try of ``commit``, which is the only one as a rule: one verb, if nobody lines up.
@@ -276,7 +277,7 @@ class RecordStore(Store, ABC):
         loaded, change, version = commit.loaded, commit.change, commit.version
         if current is None:
             if is_taken(self, loaded.handle):
-                return Rival(loaded)
+                return Rival(commit, loaded)
             current = loaded
         if commit.holder:
             check_lease(current.record, commit.holder, change.now)
@@ -293,10 +294,11 @@ class RecordStore(Store, ABC):
         found = self._decode(kept, codec, loaded)
         if found is None or has_commit(found.record, version):
             return found
-        return Rival(found) if found.record.epoch == loaded.record.epoch else None
+        return Rival(commit, found) if found.record.epoch == loaded.record.epoch else None
 
-    async def line_up(self, commit: Commit, codec: RecordCodec, rival: Rival) -> Loaded | None:
+    async def line_up(self, rival: Rival, codec: RecordCodec) -> Loaded | None:
         """The further tries of ``commit``: one after the other with those of this process who met a rival, too."""
+        commit = rival.commit
         async with self.queue(commit.loaded.handle):
             for attempt in range(COMMIT_ATTEMPTS):
                 kept = await self.race(commit, codec, rival.found)

@@ -17,7 +17,7 @@ from contextvars import Context
 from itertools import chain
 from typing import Any
 
-from hiredis import ProtocolError, PushNotification, Reader
+from hiredis import PushNotification, Reader
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -179,7 +179,7 @@ class Line(asyncio.Protocol):
                     self._refuse(waiter, reply)
                 elif not waiter.done():
                     waiter.set_result(reply)
-        except ProtocolError as exc:
+        except Exception as exc:  # also what redis-py makes of an error's text may fail
             self._die(RedisConnectionError, f"the server sent what is no reply: {exc}", exc)
 
     def _refuse(self, waiter: "asyncio.Future[Any]", error: Exception) -> None:
