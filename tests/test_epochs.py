@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
-from asgi_sessions import MemoryStore, Session, SessionConfig, SessionNotLoaded, Unknown, get_session
+from asgi_sessions import (
+    MemoryStore,
+    Session,
+    SessionConfig,
+    SessionMiddleware,
+    SessionNotLoaded,
+    Unknown,
+    get_session,
+)
 
-from .browser import Browser, Clock, application
+from .browser import KEY, Browser, Clock, application, respond
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -181,3 +190,22 @@ def test_contradictions_are_refused() -> None:
         site(Epochs(), store=MemoryStore())
     with pytest.raises(TypeError, match="epochs=3: write a function that returns a number"):
         site(3)
+
+
+async def test_a_further_session_may_be_opened_while_the_epoch_is_fetched() -> None:
+    asked = anyio.Event()
+
+    async def epochs(owner: Any) -> int:
+        asked.set()
+        await anyio.sleep(0.01)
+        return 1
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"].owner = "ann"
+        async with anyio.create_task_group() as group:
+            group.start_soon(respond, send)
+            await asked.wait()
+            (await scope["sessions"].get("cart"))["n"] = 1
+
+    browser = Browser(SessionMiddleware(app, KEY, epochs=epochs, sessions=[SessionConfig("cart")]))
+    assert len((await browser.get("/")).set_cookies) == 2

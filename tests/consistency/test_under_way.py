@@ -8,7 +8,16 @@ from typing import Any
 import anyio
 import pytest
 
-from asgi_sessions import MemoryStore, Session, SessionMiddleware, Stored, StoreUnavailable
+from asgi_sessions import (
+    LeaseExpired,
+    MemoryStore,
+    Serializer,
+    Session,
+    SessionMiddleware,
+    Stored,
+    StoreUnavailable,
+    get_sessions,
+)
 from tests.browser import KEY, Browser, application, respond
 
 FILLED = {"x": 0, "old": 1}
@@ -24,12 +33,14 @@ class Held(MemoryStore):
     """Once it is armed, the next write takes place, or fails, when the test allows."""
 
     armed = fails = False
+    created = 0
 
     def arm(self, *, fails: bool = False) -> None:
         self.armed, self.fails = True, fails
         self.writing, self.go_on = anyio.Event(), anyio.Event()
 
     async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
+        self.created += 1
         await self._hold()
         return await super().create(handle, new, data, expires_at)
 
@@ -38,6 +49,10 @@ class Held(MemoryStore):
     ) -> Stored | None:
         await self._hold()
         return await super().swap(handle, old, new, data, expires_at)
+
+    async def delete(self, handle: bytes, version: bytes | None = None) -> Stored | None:
+        await self._hold()
+        return await super().delete(handle, version)
 
     async def _hold(self) -> None:
         if self.armed:
@@ -164,3 +179,114 @@ async def test_a_commit_that_failed_and_what_was_changed_meanwhile_are_both_comm
     store.arm(fails=True)
     assert (await browser.get("/work")).status == 200
     assert (await browser.get("/")).json() == expected
+
+
+@pytest.mark.parametrize("new", [False, True])
+async def test_a_save_comes_after_the_commit_before_the_response_that_was_prepared_first(new: bool) -> None:
+    store = Held()
+    prepared = application({"/fill": fill, "/": show})
+
+    async def let_go() -> None:
+        await anyio.sleep(0.01)
+        store.go_on.set()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] != "/work":
+            await prepared.app(scope, receive, send)
+            return
+        session = scope["session"]
+        session["mine"] = 1
+        async with anyio.create_task_group() as group:
+            group.start_soon(send, START)
+            await store.writing.wait()
+            session["mine"] = 2
+            group.start_soon(let_go)
+            await session.save()
+        await send({"type": "http.response.body"})
+
+    browser = Browser(SessionMiddleware(app, KEY, store=store))
+    if not new:
+        await browser.get("/fill")
+    store.arm()
+    assert (await browser.get("/work")).status == 200
+    assert (await browser.get("/")).json()["mine"] == 2
+    assert store.created == 1
+
+
+class Bounded(Held):
+    """One whose verbs end by themselves, as far as it says."""
+
+    bound = property(lambda self: 1.0)  # type: ignore[assignment]
+
+
+async def test_a_save_from_a_section_that_was_left_meanwhile_is_refused() -> None:
+    store = Bounded()
+    outcomes = []
+
+    async def save(session: Session) -> None:
+        with pytest.raises(LeaseExpired) as raised:
+            await session.save()
+        outcomes.append(raised.type)
+
+    async def work(scope: Any) -> None:
+        async with anyio.create_task_group() as group:
+            async with get_sessions(scope).exclusive() as session:
+                session["mine"] = 1
+                store.arm()
+                group.start_soon(save, session)
+                await store.writing.wait()
+                session["mine"] = 2
+            store.go_on.set()
+
+    browser = Browser(application({"/fill": fill, "/": show, "/work": work}, store=store))
+    await browser.get("/fill")
+    assert (await browser.get("/work")).status == 200
+    assert outcomes == [LeaseExpired]
+    assert (await browser.get("/")).json() == {**FILLED, "mine": 2}
+
+
+async def test_a_logout_while_an_earlier_one_is_saved_may_begin_anew() -> None:
+    store = Held()
+
+    async def work(session: Session) -> None:
+        session.invalidate()
+        async with anyio.create_task_group() as group:
+            store.arm()
+            group.start_soon(session.save)
+            await store.writing.wait()
+            session.invalidate()
+            session["fresh"] = 1
+            store.go_on.set()
+        await session.save()
+
+    browser = Browser(application({"/fill": fill, "/": show, "/work": work}, store=store))
+    await browser.get("/fill")
+    assert (await browser.get("/work")).status == 200
+    assert (await browser.get("/")).json() == {"fresh": 1}
+
+
+class Lines(Serializer):
+    """Writes an empty dict as no bytes at all."""
+
+    def dumps(self, value: object) -> bytes:
+        assert isinstance(value, dict)
+        return b"".join(b"%s=%d\n" % (key.encode(), value[key]) for key in sorted(value))
+
+    def loads(self, data: bytes) -> object:
+        return {key.decode(): int(value) for key, _, value in (line.partition(b"=") for line in data.splitlines())}
+
+
+async def test_the_last_key_is_removed_by_the_next_commit_if_one_failed() -> None:
+    store = Held()
+
+    async def work(session: Session) -> None:
+        del session["x"], session["old"]
+        store.arm(fails=True)
+        store.go_on.set()
+        with pytest.raises(StoreUnavailable):
+            await session.save()
+
+    browser = Browser(application({"/fill": fill, "/": show, "/work": work}, store=store, serializer=Lines()))
+    await browser.get("/fill")
+    assert (await browser.get("/work")).status == 200
+    assert (await browser.get("/")).json() == {}

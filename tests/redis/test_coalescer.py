@@ -276,7 +276,9 @@ async def test_what_the_server_pushes_is_nobodys_reply(answering: Callable[..., 
     assert [await ask(line), await ask(line)] == [b"x", b"x"]
 
 
-@pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n", b"\r\n", b"$x\r\n", b":1.5\r\n", b"*many\r\n"])
+@pytest.mark.parametrize(
+    "data", [b"HTTP/1.1 400 Bad Request\r\n", b"\r\n", b"$x\r\n", b":1.5\r\n", b"*many\r\n", b"-MOVED nowhere\r\n"]
+)
 async def test_what_is_no_reply_closes_the_connection(answering: Callable[..., Awaitable[Line]], data: bytes) -> None:
     line = await answering(data)
     for asked in [asyncio.ensure_future(ask(line)), asyncio.ensure_future(ask(line))]:
