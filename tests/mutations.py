@@ -107,7 +107,8 @@ MUTATIONS = [
     Mutation("a failed commit is answered as a success", "middleware.py", "            raise self.error\n        await self._send(self._start(message))", "            pass\n        await self._send(self._start(message))", FAILURES),
     Mutation("a cancelled commit is abandoned", "exchange.py", "                    await undisturbed(self._commit(plan))\n", "                    pass\n", CANCELLATION),
     Mutation("commit after an encoding error", "registry.py", "            if not failed:\n", "            if True:\n", REGISTRY),
-    Mutation("a superseded request writes", "exchange.py", "        if session._superseded:\n", "        if False:\n", PARALLEL),
+    Mutation("a superseded request writes", "registry.py", "            if session._superseded:\n", "            if False:\n", PARALLEL),
+    Mutation("a superseded request saves", "exchange.py", "        if session._superseded:\n", "        if False:\n", "tests/consistency/test_overtaken.py"),
     Mutation("a new session may be created late", "late.py", "nowhere = plan.doomed is None and (plan.created is not None or plan.after is None)", "nowhere = False", LATE),
     # cookies
     Mutation("Vary is forgotten", "middleware.py", "            add_headers(headers, cookies.values() if cookies else ())", "            headers += [(b\"set-cookie\", cookie) for cookie in (cookies or {}).values()]", BEHAVIOUR),

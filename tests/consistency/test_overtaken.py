@@ -159,3 +159,19 @@ async def test_a_logout_inside_a_section_may_begin_anew_and_save(server_store: R
     await browser.get("/fill")
     assert (await browser.get("/anew")).status == 200
     assert (await browser.get()).json() == {"fresh": 1, "more": 2}
+
+
+async def test_a_request_with_the_cookie_from_before_a_login_can_not_save_a_session_of_its_own(
+    server_store: RecordStore,
+) -> None:
+    async def save(session: Session) -> None:
+        session["n"] = 2
+        with pytest.raises(SessionSuperseded):
+            await session.save()
+
+    browser = Browser(application({"/": show, "/fill": fill, "/login": login, "/save": save}, store=server_store))
+    await browser.get("/fill")
+    late = Browser(browser.app, jar=dict(browser.jar))
+    await browser.get("/login")
+    assert (await late.get("/save")).set_cookies == []
+    assert (await browser.get("/")).json() == {"n": 1}
