@@ -68,7 +68,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         secure: whether the connection's scheme is https or wss.
         now: POSIX seconds.
         accessed: whether the application used any of the sessions.
-        touched: whether there may be something to commit; False if all was only read, and nothing due for renewal.
+        touched: whether there may be something to commit: False as long as all was only read, and nothing was due for
+            renewal when it was loaded.
         ended: whether it ended one of them.
         started: whether the response headers are gone.
         stored: whether one of the sessions lives on the server.

@@ -130,7 +130,7 @@ class LazyDict(dict[Any, Any]):
     def __setitem__(self, key: Any, value: Any) -> None:
         if not self.accessed:
             self.mark_accessed()
-        if self._written is not True:
+        if self._written is not True or not self.modified:
             self.mark_modified()
         if type(value) not in _IMMUTABLE or type(key) is not str:
             self._mark_shared()  # whoever wrote a list may still have it in hand

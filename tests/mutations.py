@@ -117,7 +117,7 @@ MUTATIONS = [
     Mutation("a key that is set is no change", "session.py", "self.modified = self._written = self._exchange.touched = True", "self.modified = self._written = True", BEHAVIOUR),
     Mutation("a nested change is no change", "session.py", "        self._shared = self._exchange.touched = True\n\n", "        self._shared = True\n\n", BEHAVIOUR),
     Mutation("a commit ends what was set while it was under way", "session.py", "            if self._written is values:\n", "            if True:\n", UNDER_WAY),
-    Mutation("what is set while a commit is under way is no change", "lazydict.py", "if self._written is not True:", "if not self._written:", UNDER_WAY),
+    Mutation("what is set while a commit is under way is no change", "lazydict.py", "if self._written is not True or", "if not self._written or", UNDER_WAY),
     Mutation("a save does not wait for the commit before the response", "exchange.py", "            if self.committing:\n", "            if False:\n", UNDER_WAY),
     Mutation("what a save wrote is done again", "session.py", "self._edits.doomed is edits.doomed", "False", UNDER_WAY),
     Mutation("a foreign cookie is not replaced", "session.py", "self._written = self._shared = self._exchange.touched = True", "self._written = self._shared = True", "tests/test_moving_in.py"),

@@ -193,11 +193,11 @@ def test_contradictions_are_refused() -> None:
 
 
 async def test_a_further_session_may_be_opened_while_the_epoch_is_fetched() -> None:
-    asked = anyio.Event()
+    asked, opened = anyio.Event(), anyio.Event()
 
     async def epochs(owner: Any) -> int:
         asked.set()
-        await anyio.sleep(0.01)
+        await opened.wait()
         return 1
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -206,6 +206,7 @@ async def test_a_further_session_may_be_opened_while_the_epoch_is_fetched() -> N
             group.start_soon(respond, send)
             await asked.wait()
             (await scope["sessions"].get("cart"))["n"] = 1
+            opened.set()
 
     browser = Browser(SessionMiddleware(app, KEY, epochs=epochs, sessions=[SessionConfig("cart")]))
     assert len((await browser.get("/")).set_cookies) == 2

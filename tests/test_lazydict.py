@@ -190,6 +190,14 @@ def test_writing_is_an_access_and_a_modification(use: Any) -> None:
     assert (lazy.accessed, lazy.modified) == (True, True)
 
 
+def test_what_is_set_after_the_mark_was_taken_back_is_a_modification() -> None:
+    lazy = Filling()
+    lazy["a"] = 1
+    lazy.modified = False
+    lazy["b"] = 2
+    assert lazy.modified
+
+
 def test_marking_it_modified_is_an_access_too() -> None:
     lazy = Filling()
     lazy.mark_modified()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -18,10 +18,11 @@ from asgi_sessions import (
     StoreUnavailable,
     get_sessions,
 )
-from tests.browser import KEY, Browser, application, respond
+from tests.browser import KEY, Browser, application
 
 FILLED = {"x": 0, "old": 1}
 START = {"type": "http.response.start", "status": 200}
+END = {"type": "http.response.body"}
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -107,76 +108,57 @@ async def show(session: Session) -> Any:
     return {**found, "flashes": flashes} if flashes else found
 
 
-def site(store: Held, change: Callable[[Session], None], by: str, *, new: bool = False) -> Browser:
-    """A browser whose ``/work`` changes the session while its own commit is under way."""
+def site(store: Held, work: Callable[[Session, Any], Awaitable[None]]) -> Browser:
+    """A browser whose ``/work`` does this with the session and the ``send`` of its request."""
     prepared = application({"/fill": fill, "/": show})
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] != "/work":
-            await prepared.app(scope, receive, send)
-            return
-        session = scope["session"]
-        for key in FILLED if new else ():
-            session[key] = FILLED[key]
-        session["mine"] = 1
-        async with anyio.create_task_group() as group:
-            if by == "save":
-                group.start_soon(session.save)
-            else:
-                group.start_soon(send, START)
-            await store.writing.wait()
-            change(session)
-            store.go_on.set()
-        if by == "save":
-            await respond(send)
+        if scope["path"] == "/work":
+            await work(scope["session"], send)
         else:
-            await send({"type": "http.response.body"})
+            await prepared.app(scope, receive, send)
 
     return Browser(SessionMiddleware(app, KEY, store=store))
 
 
+async def saving(session: Session, send: Any) -> None:
+    await session.save()
+
+
+async def saving_in_vain(session: Session, send: Any) -> None:
+    with pytest.raises(StoreUnavailable):
+        await session.save()
+
+
+async def starting(session: Session, send: Any) -> None:
+    await send(START)
+
+
 @pytest.mark.parametrize(("change", "expected"), CHANGES)
-@pytest.mark.parametrize("by", ["save", "start"])
+@pytest.mark.parametrize("commit", [saving, saving_in_vain, starting])
 @pytest.mark.parametrize("new", [False, True])
 async def test_what_is_changed_while_a_commit_is_under_way_is_committed_by_the_next(
-    change: Callable[[Session], None], expected: dict[str, Any], by: str, new: bool
+    change: Callable[[Session], None], expected: dict[str, Any], commit: Any, new: bool
 ) -> None:
     store = Held()
-    browser = site(store, change, by, new=new)
-    if not new:
-        await browser.get("/fill")
-    store.arm()
-    assert (await browser.get("/work")).status == 200
-    assert (await browser.get("/")).json() == expected
 
-
-@pytest.mark.parametrize(("change", "expected"), CHANGES)
-async def test_a_commit_that_failed_and_what_was_changed_meanwhile_are_both_committed_by_the_next(
-    change: Callable[[Session], None], expected: dict[str, Any]
-) -> None:
-    store = Held()
-    prepared = application({"/fill": fill, "/": show})
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] != "/work":
-            await prepared.app(scope, receive, send)
-            return
-        session = scope["session"]
+    async def work(session: Session, send: Any) -> None:
+        for key in FILLED if new else ():
+            session[key] = FILLED[key]
         session["mine"] = 1
         async with anyio.create_task_group() as group:
-            group.start_soon(save, session)
+            group.start_soon(commit, session, send)
             await store.writing.wait()
             change(session)
             store.go_on.set()
-        await respond(send)
+        if commit is not starting:
+            await send(START)
+        await send(END)
 
-    async def save(session: Session) -> None:
-        with pytest.raises(StoreUnavailable):
-            await session.save()
-
-    browser = Browser(SessionMiddleware(app, KEY, store=store))
-    await browser.get("/fill")
-    store.arm(fails=True)
+    browser = site(store, work)
+    if not new:
+        await browser.get("/fill")
+    store.arm(fails=commit is saving_in_vain)
     assert (await browser.get("/work")).status == 200
     assert (await browser.get("/")).json() == expected
 
@@ -184,27 +166,19 @@ async def test_a_commit_that_failed_and_what_was_changed_meanwhile_are_both_comm
 @pytest.mark.parametrize("new", [False, True])
 async def test_a_save_comes_after_the_commit_before_the_response_that_was_prepared_first(new: bool) -> None:
     store = Held()
-    prepared = application({"/fill": fill, "/": show})
 
-    async def let_go() -> None:
-        await anyio.sleep(0.01)
-        store.go_on.set()
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] != "/work":
-            await prepared.app(scope, receive, send)
-            return
-        session = scope["session"]
+    async def work(session: Session, send: Any) -> None:
         session["mine"] = 1
         async with anyio.create_task_group() as group:
             group.start_soon(send, START)
             await store.writing.wait()
             session["mine"] = 2
-            group.start_soon(let_go)
-            await session.save()
-        await send({"type": "http.response.body"})
+            group.start_soon(session.save)
+            await anyio.wait_all_tasks_blocked()
+            store.go_on.set()
+        await send(END)
 
-    browser = Browser(SessionMiddleware(app, KEY, store=store))
+    browser = site(store, work)
     if not new:
         await browser.get("/fill")
     store.arm()
