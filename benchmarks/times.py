@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 from collections.abc import Sequence
@@ -11,8 +12,12 @@ from typing import Any
 from .bench import Workbench
 from .cells import Cell
 from .environments import Unavailable
+from .visitor import Slices
+
+TURNS = 4  # of each cell, in one round
 
 Figure = dict[str, Any]
+Sample = dict[str, float]  # us per request: "bare", and what the middleware "added"
 
 
 def spread(samples: Sequence[float]) -> Figure:
@@ -25,34 +30,49 @@ def spread(samples: Sequence[float]) -> Figure:
 def measure(bench: Workbench, cells: Sequence[Cell], rounds: int, seconds: float) -> list[dict[str, Any]]:
     """One round measures every cell once, so that a machine that gets slower meanwhile does so for all.
 
-    What is compared is measured one after the other: first all contenders in one scenario, then in the next.
+    What is compared is measured side by side: all contenders take turns in one scenario, then in the next.
 
     Args:
-        seconds: that one sample takes, about.
+        seconds: that one cell takes in one round, about.
     """
     cells = _faithful(bench, cells)
-    samples: dict[Cell, list[dict[str, float]]] = {cell: [] for cell in cells}
+    samples: dict[Cell, list[Sample]] = {cell: [] for cell in cells}
     for number in range(rounds + 1):  # the first one warms up
         _show(f"round {number} of {rounds}, {len(cells)} cells" if number else f"warming up {len(cells)} cells")
-        for cell in sorted(cells, key=_situation):
-            if cell.contender in bench.missing:
-                continue
-            try:
-                found = bench.worker(cell.contender, cell.loop).ask(
-                    "sample",
-                    contender=cell.contender,
-                    scenario=cell.scenario,
-                    size=cell.size,
-                    at_once=cell.at_once,
-                    seconds=seconds if number else seconds / 4,
-                )
-            except Unavailable as exc:
-                bench.drop(cell.contender, exc)
-                continue
-            if number:
-                samples[cell].append(found)
+        for _, group in itertools.groupby(sorted(cells, key=_situation), _situation):
+            compared = list(group)
+            slices: dict[Cell, list[Slices]] = {cell: [] for cell in compared}
+            for cell in compared * TURNS if number else compared:
+                _take_turn(bench, cell, seconds / TURNS, slices[cell])
+            for cell in compared:
+                if number and cell.contender not in bench.missing:
+                    samples[cell].append(_sample(slices[cell]))
     _show("")
     return [_result(cell, found) for cell, found in samples.items() if cell.contender not in bench.missing]
+
+
+def _take_turn(bench: Workbench, cell: Cell, seconds: float, slices: list[Slices]) -> None:
+    if cell.contender in bench.missing:
+        return
+    try:
+        found = bench.worker(cell.contender, cell.loop).ask(
+            "sample",
+            contender=cell.contender,
+            scenario=cell.scenario,
+            size=cell.size,
+            at_once=cell.at_once,
+            seconds=seconds,
+        )
+    except Unavailable as exc:
+        bench.drop(cell.contender, exc)
+    else:
+        slices.append(found)
+
+
+def _sample(turns: Sequence[Slices]) -> Sample:
+    """The medians of the slices are compared: a slice in which the machine did something else does not count."""
+    bare, wrapped = (statistics.median(us for turn in turns for us in turn[kind]) for kind in ("bare", "wrapped"))
+    return {"bare": bare, "added": wrapped - bare}
 
 
 def _faithful(bench: Workbench, cells: Sequence[Cell]) -> list[Cell]:
@@ -68,7 +88,7 @@ def _situation(cell: Cell) -> tuple[str, int, str, str]:
     return cell.size, cell.at_once, cell.loop, cell.scenario
 
 
-def _result(cell: Cell, samples: Sequence[dict[str, float]]) -> dict[str, Any]:
+def _result(cell: Cell, samples: Sequence[Sample]) -> dict[str, Any]:
     bare = statistics.median(sample["bare"] for sample in samples)
     return {**asdict(cell), **spread([sample["added"] for sample in samples]), "bare": round(bare, 3)}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +11,12 @@ from typing import Any
 from .applications import FILLS, SCENARIOS, SIZES, Application, respond, seeing
 from .subject import Subject
 
-FEWEST_SLICES, MOST_SLICES = 3, 15  # of one sample
+MOST_SLICES = 4  # of one sample
 CROWD_CALLS = 8  # of each visitor in a slice, at least, where they come at once
 BARE_REQUESTS = 100  # in one slice, at least
 HEADERS = ((b"host", b"example.org"), (b"user-agent", b"Mozilla/5.0"), (b"accept", b"*/*"))
+
+Slices = dict[str, list[float]]  # us per request: of the "bare" application, and of the "wrapped" one
 
 
 class Unfit(Exception):
@@ -155,14 +156,14 @@ async def elapsed(applications: Sequence[Application], visitors: Sequence[Visito
 
 async def sample(
     subject: Subject, scenario: str, visitors: Sequence[Visitor], seconds: float, prepared: dict[str, Application]
-) -> dict[str, float]:
-    """One round of one cell: slices with the middleware between slices of the bare application, for ``seconds``.
+) -> Slices:
+    """Slices with the middleware between slices of the bare application, for about ``seconds``.
 
-    The medians of the slices are compared: a slice in which the machine did something else does not count. Where
-    visitors come at once, a slice is long enough for its beginning and its end, when fewer are there, to count little.
+    Where visitors come at once, a slice is long enough for its beginning and its end, when fewer are there, to count
+    little.
 
     Args:
-        prepared: keeps the wrapped applications from round to round.
+        prepared: keeps the wrapped applications from sample to sample.
     """
     plan = SCENARIOS[scenario]
     for request in plan.requests:
@@ -172,12 +173,11 @@ async def sample(
     bare = [respond] * len(wrapped)
     fewest = CROWD_CALLS if len(visitors) > 1 else 1
     turn = await elapsed(wrapped, visitors, 1, plan.keeps_cookies) * len(visitors) / 1e6  # seconds
-    slices = max(FEWEST_SLICES, min(MOST_SLICES, int(seconds / turn / fewest)))
+    slices = max(1, min(MOST_SLICES, int(seconds / turn / fewest)))
     times = max(fewest, int(seconds / turn / slices))
     enough = max(times, BARE_REQUESTS // len(visitors))
-    without, added = [], []
+    found: Slices = {"bare": [], "wrapped": []}
     for _ in range(slices):
-        without.append(await elapsed(bare, visitors, enough, plan.keeps_cookies))
-        added.append(await elapsed(wrapped, visitors, times, plan.keeps_cookies))
-    usual = statistics.median(without)
-    return {"bare": usual, "added": statistics.median(added) - usual}
+        found["bare"].append(await elapsed(bare, visitors, enough, plan.keeps_cookies))
+        found["wrapped"].append(await elapsed(wrapped, visitors, times, plan.keeps_cookies))
+    return found

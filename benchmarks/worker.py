@@ -20,7 +20,7 @@ from .contenders import BY_NAME
 from .counting import audit, begin, cookie_bytes, memory, per_request
 from .machine import installed
 from .subject import Setting, Subject
-from .visitor import Strangers, Visitor, arrive, sample, verify
+from .visitor import Slices, Strangers, Visitor, arrive, sample, verify
 
 STRANGERS = 2000  # more than anybody remembers
 
@@ -39,7 +39,7 @@ class Bench:
     async def verify(self, contender: str, size: str, scenarios: list[str]) -> None:
         await verify(self.subject(contender), size, scenarios)
 
-    async def sample(self, contender: str, scenario: str, size: str, at_once: int, seconds: float) -> dict[str, float]:
+    async def sample(self, contender: str, scenario: str, size: str, at_once: int, seconds: float) -> Slices:
         prepared = self._applications.setdefault(contender, {})
         visitors = await self.visitors(contender, size, STRANGERS if SCENARIOS[scenario].by_strangers else at_once)
         if SCENARIOS[scenario].by_strangers:
