@@ -2,7 +2,7 @@
 
 Parts: ``times`` (added over the bare application), ``counts`` (per request: Redis commands, round trips, file system
 calls, thread hops, bytes), ``load`` (requests/s under uvicorn), ``owners`` (logins, lists, revocations), ``scale``
-(many stored sessions). Without a part: all but the last, in about three minutes.
+(many stored sessions). Without a part: all but the last, in ten minutes or more.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--scenarios", nargs="+", default=[], metavar="NAME", help="only these: read, write, ...")
     made.add_argument("--quick", action="store_true", help="few cells, short samples: to see whether it works")
-    made.add_argument("--full", action="store_true", help="the whole matrix: about an hour")
-    made.add_argument("--seconds", type=float, default=0.1, help="of one sample (default: %(default)s)")
+    made.add_argument("--full", action="store_true", help="the whole matrix: an hour or more")
+    made.add_argument("--seconds", type=float, default=0.1, help="of one cell in one round (default: %(default)s)")
     made.add_argument("--sessions", type=int, default=100_000, help="scale: stored at most (default: %(default)s)")
     made.add_argument("--json", type=Path, metavar="FILE", help="keep the result")
     made.add_argument("--plot", type=Path, metavar="FILE", help="draw the result, as SVG; also one that --table names")

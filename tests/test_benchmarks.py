@@ -8,7 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import plot, report, targets
+from benchmarks import plot, report, targets, times
+from benchmarks.cells import Cell
+from benchmarks.environments import Unavailable
 
 OURS, STARLETTE = "asgi_sessions, signed cookie", "Starlette, signed cookie"
 ROOT = Path(__file__).parent.parent
@@ -121,6 +123,45 @@ def test_the_picture_is_well_formed_and_names_every_contender(result):
 
     assert {"asgi_sessions, signed", "Starlette, signed", "starsessions, Redis"} <= texts
     assert "prefers-color-scheme: dark" in plot.svg(result)
+
+
+class Scripted:
+    """A workbench whose workers answer what they are told to; it notes who was asked."""
+
+    def __init__(self, bare, wrapped):
+        self.missing, self.asked = {}, []
+        self._bare, self._wrapped = bare, wrapped
+
+    def verify(self, contender, loop, size, scenarios):
+        return True
+
+    def worker(self, contender, loop):
+        self._contender = contender
+        return self
+
+    def ask(self, do, *, scenario, **order):
+        self.asked.append((self._contender, scenario))
+        if self._contender == "broken" and len(self.asked) > 9:
+            raise Unavailable("it broke")
+        turn = self.asked.count((self._contender, scenario)) - 1
+        return {"bare": [self._bare], "wrapped": [self._wrapped[turn % len(self._wrapped)]]}
+
+    def drop(self, contender, reason):
+        self.missing[contender] = str(reason)
+
+
+def test_what_is_compared_takes_turns_and_a_slice_that_was_disturbed_does_not_count():
+    bench = Scripted(bare=2.0, wrapped=[5.0, 5.0, 5.0, 500.0])
+    cells = [Cell(contender=name, scenario=scenario) for name in ("a", "b", "broken") for scenario in ("read", "write")]
+    found = times.measure(bench, cells, rounds=2, seconds=0.1)
+
+    assert [(row["contender"], row["scenario"]) for row in found] == [
+        ("a", "read"), ("a", "write"), ("b", "read"), ("b", "write")
+    ]  # fmt: skip
+    assert {(row["median"], row["bare"], len(row["samples"])) for row in found} == {(3.0, 2.0, 2)}
+    assert (bench.missing, [name for name, _ in bench.asked].count("broken")) == ({"broken": "it broke"}, 4)
+    first_round = bench.asked[6:]  # what came before was to warm up
+    assert first_round[:8] == [(name, "read") for name in ("a", "b", "broken", "a", "b", "broken", "a", "b")]
 
 
 def test_a_quick_run_measures_this_package_beside_starlette(tmp_path):
