@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -27,8 +27,8 @@ from .late import still_possible, too_late
 from .opener import Opener
 from .owners import epoch_of
 from .plans import Plan, prepare, renewal
-from .presented import Headers, read_adoptable, read_cookie, unseal_all
-from .record import Token, digest
+from .presented import Headers, read_adoptable, read_cookies, unseal_all
+from .record import Loaded, Token, digest
 from .session import Session
 from .stores.base import RecordStore, Rival, blamed, unavailable
 from .writing import line_up, take, write
@@ -113,14 +113,18 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             )
         now = self.now()
         try:
-            found = read_cookie(binding, self.headers, now)
-            if found is None:
-                session._fill(None)
+            opener: Opener[Loaded] = binding.opener  # type: ignore[assignment]  # of the other kind
+            cookies, loaded = opener.find(self.headers, now)
+            if loaded is not None and now < loaded.ends_at:  # as in read_cookies, which most requests can do without
+                values: Any = binding.serializer.loads_again(loaded.record.values)  # it was a dict
+            elif cookies:
+                loaded, values = read_cookies(binding, cookies, loaded, now)
             else:
-                loaded, values = found
-                session._fill(loaded, values)
-                if now >= loaded.due_at:
-                    self.touched = True
+                session._fill(None)
+                return
+            session._fill(loaded, values)
+            if now >= loaded.due_at:
+                self.touched = True
         except CookieRefused as exc:
             self._refuse(session, exc, now)
 
@@ -166,11 +170,12 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         self.epochs = True
         now = self.now()
         try:
-            found = read_cookie(binding, self.headers, now)
-            if found is None:
+            opener: Opener[Loaded] = binding.opener  # type: ignore[assignment]  # of the other kind
+            cookies, known = opener.find(self.headers, now)
+            if not cookies:
                 session._fill(None)
                 return
-            loaded, values = found
+            loaded, values = read_cookies(binding, cookies, known, now)
             owner = loaded.record.owner
             if owner is not None and loaded.record.owner_epoch != await epoch_of(binding, owner):
                 raise Unknown("all sessions of its owner were ended: the owner's epoch is another one now")

@@ -94,14 +94,14 @@ def prepare(session: Session, now: float, secure: bool) -> Plan | None:
         return None
     values = session._encode()
     differs = values != session._base
-    if edits is NOTHING and before is not None and not (due or differs):
+    if not (differs or due) and edits is NOTHING and before is not None:
         return None
-    chosen = edits is not NOTHING or (before is not None and before.record.remember is not None)
-    lifetime = session._lifetime if chosen else binding.lifetime
+    usual = edits is NOTHING and before is not None and before.record.remember is None
+    lifetime = binding.lifetime if usual else session._lifetime
     if lifetime.duration <= 0 or (not dict.__len__(session) and _is_over(session)):
         return _end(session, binding, values, secure)
     changed = before is None or (differs and session._written is not False) or session._is_changed(values)
-    if not due and not changed:
+    if not (changed or due):
         return None
     plan = Plan(session, binding, values, edits, session._filling, before, changed, edits.doomed)
     if not binding.server_side:
@@ -170,11 +170,9 @@ def _plan_cookie(plan: Plan, lifetime: Lifetime, now: int, secure: bool) -> None
             record = replace(record, owner_epoch=plan.session._owner_epoch or 0)
     if edits.regenerated or plan.before is None:
         record = replace(record, id=urandom(8), started_at=now)
-    value = _seal(plan, binding.codec.encode(record), now)
-    ends_at, due_at, max_age = lifetime.renewed(now, record.started_at)
+    value, ends_at, due_at = _seal(plan, binding.codec.encode(record), record, lifetime, now, secure)
     plan.after = after = Loaded(record, now, ends_at=ends_at, due_at=due_at)
     binding.opener.add(value, after)  # type: ignore[arg-type]  # the one that its kind of session needs
-    _set_cookie(plan, after, value, max_age, secure)
 
 
 def _plan_creation(plan: Plan, now: int) -> Loaded:
@@ -209,31 +207,32 @@ def _reaches_cookie(edits: Edits) -> bool:
 
 def _renew(plan: Plan, after: Loaded, lifetime: Lifetime, now: int, secure: bool) -> None:
     """A new cookie for a session on the server."""
-    value = _seal(plan, after.handle + after.secret, now)
-    ends_at, due_at, max_age = lifetime.renewed(now, after.record.started_at)
+    value, ends_at, due_at = _seal(plan, after.handle + after.secret, after.record, lifetime, now, secure)
     plan.expires_at = ends_at
-    plan.after = after = replace(after, renewed_at=now, stale=False, ends_at=ends_at, due_at=due_at)
+    plan.after = replace(after, renewed_at=now, stale=False, ends_at=ends_at, due_at=due_at)
     token = Token(after.handle, after.secret, digest(after.secret), now)
     plan.binding.opener.add(value, token)  # type: ignore[arg-type]  # the one that its kind of session needs
-    _set_cookie(plan, after, value, max_age, secure)
 
 
-def _seal(plan: Plan, token: bytes, now: int) -> bytes:
-    """The cookie's value, which renews the session."""
+def _seal(
+    plan: Plan, token: bytes, record: Record, lifetime: Lifetime, now: int, secure: bool
+) -> tuple[bytes, float, float]:
+    """Plan the cookie that renews the session.
+
+    Returns:
+        Its value; when the session ends then, and when it is due for renewal again (POSIX seconds).
+    """
     binding = plan.binding
     value, writer = binding.sealer.seal(token, now), binding.writer
     if len(value) > writer.room:
         raise CookieTooLarge(binding.name, len(writer.name) + len(value), MAX_COOKIE, _largest_keys(plan))
-    return value
-
-
-def _set_cookie(plan: Plan, after: Loaded, value: bytes, max_age: int | None, secure: bool) -> None:
-    writer = plan.binding.writer
-    if plan.edits.cookie is UNSET and not after.record.cookie and plan.doomed is None:
+    ends_at, due_at, max_age = lifetime.renewed(now, record.started_at)
+    if plan.edits.cookie is UNSET and not record.cookie and plan.doomed is None:
         plan.cookies = {writer.scope: writer.set(value, max_age, secure)}
-        return
-    writer = _writer(plan.binding, plan.session.cookie_options)
-    plan.cookies = {**_moved(plan, writer, secure), writer.scope: writer.set(value, max_age, secure)}
+    else:
+        writer = _writer(binding, plan.session.cookie_options)
+        plan.cookies = {**_moved(plan, writer, secure), writer.scope: writer.set(value, max_age, secure)}
+    return value, ends_at, due_at
 
 
 def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[CookieScope, bytes]:

@@ -15,31 +15,31 @@ from .record import Loaded, check_end
 from .sealing import Unsealed
 from .stores.cookie import CookieStore
 
-__all__ = ["Headers", "read_adoptable", "read_cookie", "unseal_all"]
+__all__ = ["Headers", "read_adoptable", "read_cookies", "unseal_all"]
 
 logger = logging.getLogger("asgi_sessions")
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-def read_cookie(binding: Binding, headers: Headers, now: float) -> tuple[Loaded, dict[Any, Any]] | None:
-    """A session that lives in its cookie, and its values, if there is one.
+def read_cookies(
+    binding: Binding, cookies: Sequence[bytes], known: Loaded | None, now: float
+) -> tuple[Loaded, dict[Any, Any]]:
+    """A session that lives in its cookie, and its values.
 
     Args:
+        cookies: one or more of its name.
+        known: what the only one holds, if it was met lately.
         now: POSIX seconds.
 
     Raises:
-        CookieRefused: there are cookies, but no session in them.
+        CookieRefused: there is no session in them.
     """
     opener: Opener[Loaded] = binding.opener  # type: ignore[assignment]  # of the other kind
     codec = binding.codec
-    cookies, known = opener.find(headers, now)
     if known is not None:
-        if now >= known.ends_at:
-            check_end(known.ends_at, now)
+        check_end(known.ends_at, now)
         return known, codec.serializer.loads_again(known.record.values)  # type: ignore[return-value]  # it was a dict
-    if not cookies:
-        return None
     if len(cookies) > 1:
         store: CookieStore = binding.store  # type: ignore[assignment]  # the other kind
         loaded = store.one_of(unseal_all(binding, cookies, now), codec, binding.lifetime, now)

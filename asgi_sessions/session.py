@@ -100,7 +100,7 @@ class Session(LazyDict):
     _adopted = False  # the browser has a cookie of another library that stands for this session
 
     def __init__(self, policy: Policy, exchange: Exchange) -> None:
-        dict.__setitem__(self, PLACEHOLDER, None)  # not super().__init__(): every request pays for it
+        dict.setdefault(self, PLACEHOLDER)  # not super().__init__(): every request pays for it
         self.accessed = self.modified = self._written = self._shared = False
         self._policy = policy
         self._exchange = exchange
