@@ -170,7 +170,7 @@ def _plan_cookie(plan: Plan, lifetime: Lifetime, now: int, secure: bool) -> None
             record = replace(record, owner_epoch=plan.session._owner_epoch or 0)
     if edits.regenerated or plan.before is None:
         record = replace(record, id=urandom(8), started_at=now)
-    value, ends_at, due_at = _seal(plan, binding.codec.encode(record), record, lifetime, now, secure)
+    value, ends_at, due_at = _seal(plan, binding.codec.pack(record), record, lifetime, now, secure)
     plan.after = after = Loaded(record, now, ends_at=ends_at, due_at=due_at)
     binding.opener.add(value, after)  # type: ignore[arg-type]  # the one that its kind of session needs
 

@@ -1,6 +1,6 @@
 """What is stored for one session, what one request did to it, and how the two come together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Annotated, Any
@@ -272,18 +272,22 @@ class RecordCodec:
 
     MessagePack; a JSON object where the serializer writes text, for those who read the store with other tools;
     encrypted where the configuration says so, bound to the record's handle.
+
+    Attributes:
+        pack: Record -> bytes, not encrypted: what the cookie of a session without a server holds.
     """
 
-    __slots__ = ("_known", "readable", "sealer", "serializer")
+    __slots__ = ("_known", "pack", "readable", "sealer", "serializer")
 
     def __init__(self, serializer: Serializer, sealer: RecordSealer | None = None, *, readable: bool = True) -> None:
         self.serializer = serializer
         self.sealer = sealer
         self.readable = readable and serializer.text
+        self.pack: Callable[[Record], bytes] = _encode_json if self.readable else _encoder.encode
         self._known: dict[bytes, tuple[Token, bytes, Loaded]] = {}  # by handle
 
     def encode(self, record: Record, handle: bytes = b"") -> bytes:
-        data = _encode_json(record) if self.readable else _encoder.encode(record)
+        data = self.pack(record)
         return data if self.sealer is None else self.sealer.seal(data, handle)
 
     def decode(self, data: bytes, handle: bytes = b"") -> Record:

@@ -1,4 +1,4 @@
-"""What every part of the suite needs: a Redis of its own, workers that are started once, and who dropped out."""
+"""What every part of the suite needs: a Redis of its own, workers that are started when they are needed, and who dropped out."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ class Workbench:
         self._closing = contextlib.ExitStack()
 
     def close(self) -> None:
+        self._closing.close()
+
+    def restart(self) -> None:
+        """Stop all workers; each contender's next one is a new process."""
+        self._workers.clear()
         self._closing.close()
 
     def worker(self, contender: str, loop: str = "asyncio") -> Worker:

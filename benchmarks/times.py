@@ -30,23 +30,25 @@ def spread(samples: Sequence[float]) -> Figure:
 def measure(bench: Workbench, cells: Sequence[Cell], rounds: int, seconds: float) -> list[dict[str, Any]]:
     """One round measures every cell once, so that a machine that gets slower meanwhile does so for all.
 
-    What is compared is measured side by side: all contenders take turns in one scenario, then in the next.
+    What is compared is measured side by side: all contenders take turns in one scenario, then in the next. Where things
+    lie in a process's memory makes it faster or slower by some per cent: each round has processes of its own.
 
     Args:
         seconds: that one cell takes in one round, about.
     """
     cells = _faithful(bench, cells)
     samples: dict[Cell, list[Sample]] = {cell: [] for cell in cells}
-    for number in range(rounds + 1):  # the first one warms up
-        _show(f"round {number} of {rounds}, {len(cells)} cells" if number else f"warming up {len(cells)} cells")
+    for number in range(rounds):
+        _show(f"round {number + 1} of {rounds}, {len(cells)} cells")
+        bench.restart()
         for _, group in itertools.groupby(sorted(cells, key=_situation), _situation):
             compared = list(group)
             slices: dict[Cell, list[Slices]] = {cell: [] for cell in compared}
-            for cell in compared * TURNS if number else compared:
+            for cell in compared * (1 + TURNS):
                 _take_turn(bench, cell, seconds / TURNS, slices[cell])
             for cell in compared:
-                if number and cell.contender not in bench.missing:
-                    samples[cell].append(_sample(slices[cell]))
+                if cell.contender not in bench.missing:
+                    samples[cell].append(_sample(slices[cell][1:]))  # the first turn warms up
     _show("")
     return [_result(cell, found) for cell, found in samples.items() if cell.contender not in bench.missing]
 
