@@ -1,4 +1,4 @@
-"""What every part of the suite needs: a Redis of its own, workers that are started when they are needed, and who dropped out."""
+"""What every part of the suite needs: a Redis of its own, workers where they are needed, and who dropped out."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def measure(bench: Workbench, cells: Sequence[Cell], rounds: int, seconds: float
     lie in a process's memory makes it faster or slower by some per cent: each round has processes of its own.
 
     Args:
-        seconds: that one cell takes in one round, about.
+        seconds: that one cell takes in one round, about, after as long a time to warm up.
     """
     cells = _faithful(bench, cells)
     samples: dict[Cell, list[Sample]] = {cell: [] for cell in cells}
@@ -44,11 +44,13 @@ def measure(bench: Workbench, cells: Sequence[Cell], rounds: int, seconds: float
         for _, group in itertools.groupby(sorted(cells, key=_situation), _situation):
             compared = list(group)
             slices: dict[Cell, list[Slices]] = {cell: [] for cell in compared}
-            for cell in compared * (1 + TURNS):
+            for cell in compared:
+                _take_turn(bench, cell, seconds, [])  # warms up
+            for cell in compared * TURNS:
                 _take_turn(bench, cell, seconds / TURNS, slices[cell])
             for cell in compared:
                 if cell.contender not in bench.missing:
-                    samples[cell].append(_sample(slices[cell][1:]))  # the first turn warms up
+                    samples[cell].append(_sample(slices[cell]))
     _show("")
     return [_result(cell, found) for cell, found in samples.items() if cell.contender not in bench.missing]
 
