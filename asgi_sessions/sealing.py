@@ -114,8 +114,7 @@ class Encrypter:
         self._purpose = purpose
 
     def seal(self, token: bytes, now: float) -> bytes:
-        sealed = self._ciphers[0].seal(int(now).to_bytes(TIME_SIZE, "big") + token, self._purpose)
-        return _encode_base64(sealed).strip(b'"=').replace(b"+", b"-").replace(b"/", b"_")  # as _encode()
+        return _encode(self._ciphers[0].seal(int(now).to_bytes(TIME_SIZE, "big") + token, self._purpose))
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
         if len(value) > MAX_SEALED:

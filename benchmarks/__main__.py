@@ -35,7 +35,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--scenarios", nargs="+", default=[], metavar="NAME", help="only these: read, write, ...")
     made.add_argument("--quick", action="store_true", help="few cells, short samples: to see whether it works")
     made.add_argument("--full", action="store_true", help="the whole matrix: an hour or more")
-    made.add_argument("--seconds", type=float, default=0.1, help="of one cell in one round (default: %(default)s)")
+    made.add_argument(
+        "--seconds",
+        type=float,
+        default=0.1,
+        help="of one cell in one round, and of its warming up (default: %(default)s)",
+    )
     made.add_argument("--sessions", type=int, default=100_000, help="scale: stored at most (default: %(default)s)")
     made.add_argument("--json", type=Path, metavar="FILE", help="keep the result")
     made.add_argument("--plot", type=Path, metavar="FILE", help="draw the result, as SVG; also one that --table names")
