@@ -32,7 +32,6 @@ __all__ = ["MessagePackSerializer"]
 T = TypeVar("T")
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
 
 
 class _PackWalker(Walker):
@@ -196,11 +195,7 @@ class MessagePackSerializer(Serializer):
     def loads_again(self, data: bytes) -> object:
         known = self._decoded.get(data)
         if known is not None:
-            if not known.others:
-                return known.scalars.copy()
-            # Without an extension nothing can be wrong: it was decoded before.
-            others = self._reader.load(known.others) if known.extends else _decode(known.others)
-            return {**known.scalars, **others}  # type: ignore[dict-item]
+            return {**known.scalars, **self._reader.load(known.others)} if known.others else known.scalars.copy()  # type: ignore[dict-item]
         if len(data) > self._unchecked:
             return self.loads(data)
         value = self._reader.load(data)  # no limit but the depth, which was looked at
