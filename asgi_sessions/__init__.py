@@ -2,17 +2,19 @@
 
 from .config import SessionConfig
 from .cookies import CookieOptions
+from .crypto.keys import generate_key
 from .exceptions import (
-    BadSignature,
+    BadCookieSignature,
     CookieRefused,
     CookieTooLarge,
-    Duplicate,
-    Expired,
+    DuplicateCookie,
+    ExpiredSession,
     LeaseExpired,
     LeaseTimeout,
-    Malformed,
+    MalformedSession,
     ModelMismatch,
     NotSupported,
+    RegeneratedSession,
     ResponseStarted,
     SerializationError,
     SessionConflict,
@@ -24,13 +26,11 @@ from .exceptions import (
     StoreFull,
     StoreTimeout,
     StoreUnavailable,
-    Superseded,
-    Unknown,
+    UnknownSession,
 )
-from .keyring import generate_key
+from .importers import CookieReader, StarletteCookies
 from .manager import SessionInfo, SessionManager
 from .middleware import SessionMiddleware
-from .readers import CookieReader, StarletteCookies
 from .registry import SessionRegistry, get_session, get_sessions
 from .serializers import JSONSerializer, MessagePackSerializer, Serializer
 from .session import FlashMessage, Session
@@ -39,20 +39,20 @@ from .stores import CookieStore, FilesystemStore, MemoryStore, OwnerIndex, Recor
 __version__ = "0.1.0"
 
 __all__ = [
-    "BadSignature",
+    "BadCookieSignature",
     "CookieOptions",
     "CookieReader",
     "CookieRefused",
     "CookieStore",
     "CookieTooLarge",
-    "Duplicate",
-    "Expired",
+    "DuplicateCookie",
+    "ExpiredSession",
     "FilesystemStore",
     "FlashMessage",
     "JSONSerializer",
     "LeaseExpired",
     "LeaseTimeout",
-    "Malformed",
+    "MalformedSession",
     "MemoryStore",
     "MessagePackSerializer",
     "ModelMismatch",
@@ -60,6 +60,7 @@ __all__ = [
     "OwnerIndex",
     "RecordStore",
     "RedisStore",
+    "RegeneratedSession",
     "ResponseStarted",
     "SerializationError",
     "Serializer",
@@ -81,8 +82,7 @@ __all__ = [
     "StoreTimeout",
     "StoreUnavailable",
     "Stored",
-    "Superseded",
-    "Unknown",
+    "UnknownSession",
     "generate_key",
     "get_session",
     "get_sessions",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .record import Owner
+from ._engine.record import Owner
 
 __all__ = ["category_of", "label_of", "owner_of"]
 

@@ -9,14 +9,14 @@ from functools import partial
 
 from msgspec import UNSET, UnsetType
 
+from ._engine.opener import Opener
+from ._engine.record import Loaded, Owner, RecordCodec, Token, token_of
 from .cookies import CookieOptions, CookieWriter, SameSite
+from .crypto.keys import Keyring
+from .crypto.seal import OwnerNames, Sealer
 from .exceptions import SessionNotConfigured
-from .keyring import Keyring
+from .importers import CookieReader
 from .lifetime import Lifetime
-from .opener import Opener
-from .readers import CookieReader
-from .record import Loaded, Owner, RecordCodec, Token, token_of
-from .sealing import OwnerNames, Sealer
 from .serializers import MessagePackSerializer, Serializer
 from .session import Policy
 from .stores.base import RecordStore, Store

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
-from .exceptions import Duplicate
+from .exceptions import DuplicateCookie
 
 __all__ = [
     "MAX_AGE_LIMIT",
@@ -73,7 +73,7 @@ def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
         At most ``MAX_CANDIDATES`` values; an empty list if there is no such cookie.
 
     Raises:
-        Duplicate: there are more than ``MAX_CANDIDATES``. Judging only the first few would be unsafe: a
+        DuplicateCookie: there are more than ``MAX_CANDIDATES``. Judging only the first few would be unsafe: a
             sibling domain could put its own valid session first and push the visitor's out of sight with
             filler, so that what has to be refused as two live sessions would look like one.
     """
@@ -121,7 +121,7 @@ def _add(value: bytes, name: bytes, values: list[bytes]) -> None:
     if value not in values:
         values.append(value)
     if len(values) > MAX_CANDIDATES:
-        raise Duplicate(f"more than {MAX_CANDIDATES} different cookies are named {name.decode('latin-1')!r}")
+        raise DuplicateCookie(f"more than {MAX_CANDIDATES} different cookies are named {name.decode('latin-1')!r}")
 
 
 def check_cookie_name(name: str) -> bytes:

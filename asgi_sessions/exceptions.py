@@ -4,12 +4,12 @@
 
     SessionError
     ├── CookieRefused            the client's: never raised to the application, kept as ``session.error``
-    │   ├── Malformed            not one of our tokens, or authentic and yet not readable
-    │   ├── BadSignature         forged, altered, or sealed under a key, mode or cookie name that is not ours
-    │   ├── Expired              older than its lifetime allows, or dated in the future
-    │   ├── Unknown              authentic, but the store holds no such record (logged out, revoked, expired)
-    │   ├── Superseded           its secret was replaced by ``regenerate()`` a moment ago
-    │   └── Duplicate            several cookies of one name that contradict each other (cookie tossing)
+    │   ├── MalformedSession     not one of our tokens, or authentic and yet not readable
+    │   ├── BadCookieSignature   forged, altered, or sealed under a key, mode or cookie name that is not ours
+    │   ├── ExpiredSession       older than its lifetime allows, or dated in the future
+    │   ├── UnknownSession       authentic, but the store holds no such record (logged out, revoked, expired)
+    │   ├── RegeneratedSession   its secret was replaced by ``regenerate()`` a moment ago
+    │   └── DuplicateCookie      several cookies of one name that contradict each other (cookie tossing)
     ├── SessionNotConfigured     the application's: no registry in the scope, or no session of that name
     ├── SessionNotLoaded         the application's: used before it was loaded
     ├── SerializationError       the application's: a value that cannot be stored; names the key path
@@ -31,16 +31,17 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 __all__ = [
-    "BadSignature",
+    "BadCookieSignature",
     "CookieRefused",
     "CookieTooLarge",
-    "Duplicate",
-    "Expired",
+    "DuplicateCookie",
+    "ExpiredSession",
     "LeaseExpired",
     "LeaseTimeout",
-    "Malformed",
+    "MalformedSession",
     "ModelMismatch",
     "NotSupported",
+    "RegeneratedSession",
     "ResponseStarted",
     "SerializationError",
     "SessionConflict",
@@ -52,8 +53,7 @@ __all__ = [
     "StoreFull",
     "StoreTimeout",
     "StoreUnavailable",
-    "Superseded",
-    "Unknown",
+    "UnknownSession",
 ]
 
 
@@ -71,35 +71,35 @@ class CookieRefused(SessionError):
     stage: ClassVar[int] = 0
 
 
-class Malformed(CookieRefused):
+class MalformedSession(CookieRefused):
     """Not one of our tokens, or authentic and yet not readable."""
 
 
-class BadSignature(CookieRefused):
+class BadCookieSignature(CookieRefused):
     """Forged, altered, or sealed under a key, mode or cookie name that is not ours."""
 
     stage = 1
 
 
-class Expired(CookieRefused):
+class ExpiredSession(CookieRefused):
     """Older than its lifetime allows, or issued more than 60 s in the future."""
 
     stage = 3
 
 
-class Unknown(CookieRefused):
+class UnknownSession(CookieRefused):
     """Authentic, but the store holds no such record: logged out, revoked or expired."""
 
     stage = 2
 
 
-class Superseded(CookieRefused):
+class RegeneratedSession(CookieRefused):
     """Its secret was replaced by ``regenerate()`` a moment ago; this request can neither read nor write."""
 
     stage = 4
 
 
-class Duplicate(CookieRefused):
+class DuplicateCookie(CookieRefused):
     """Several cookies of one name that contradict each other (cookie tossing)."""
 
     stage = 5

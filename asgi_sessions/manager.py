@@ -10,11 +10,11 @@ from typing import TypeVar, cast
 
 import anyio
 
+from ._engine.record import HANDLE_SIZE, Owner, Record
 from .config import Binding, Configuration, defaults
+from .crypto.keys import Keyring
 from .exceptions import CookieRefused, NotSupported, SessionConflict, StoreFull
-from .keyring import Keyring
 from .lifetime import DAY
-from .record import HANDLE_SIZE, Owner, Record
 from .serializers import Serializer
 from .stores.base import RecordStore, blamed
 from .stores.owners import GENERATION_SIZE, OwnerIndex

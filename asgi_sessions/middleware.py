@@ -15,12 +15,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
+from ._engine.exchange import Exchange, Failure, Settings
 from .config import Configuration, Epochs, SessionConfig, defaults
 from .cookies import SameSite, add_headers
+from .crypto.keys import Keyring
 from .exceptions import StoreError
-from .exchange import Exchange, Failure, Settings
-from .keyring import Keyring
-from .readers import CookieReader
+from .importers import CookieReader
 from .registry import SessionRegistry
 from .serializers import Serializer
 from .session import Session

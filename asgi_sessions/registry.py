@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 import anyio
 import msgspec
 
+from ._engine.edits import NOTHING
+from ._engine.exchange import Exchange
+from ._engine.exclusive import exclusive
+from ._engine.plan import Plan, prepare
 from .config import Binding, Configuration
-from .edits import NOTHING
 from .exceptions import SessionError, SessionNotConfigured, SessionSuperseded, StoreError
-from .exchange import Exchange
-from .exclusive import exclusive
 from .manager import SessionManager
-from .plans import Plan, prepare
 from .session import Session
 from .stores.base import Store
 

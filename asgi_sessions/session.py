@@ -11,14 +11,14 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from ._engine.edits import NOTHING, Edits
+from ._engine.record import Change, Flash, Loaded, Owner
 from .attributes import category_of, label_of, owner_of
 from .cookies import CookieOptions
-from .edits import NOTHING, Edits
 from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError, SessionError, StoreError
 from .lazydict import PLACEHOLDER, LazyDict
 from .lifetime import Lifetime
 from .models import Views
-from .record import Change, Flash, Loaded, Owner
 from .serializers import Serializer
 
 __all__ = ["FlashMessage", "Policy", "Session"]

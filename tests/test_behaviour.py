@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from asgi_sessions import (
-    BadSignature,
+    BadCookieSignature,
     JSONSerializer,
-    Malformed,
+    MalformedSession,
     MemoryStore,
     SerializationError,
     Session,
     SessionConfig,
     Store,
     Stored,
-    Unknown,
+    UnknownSession,
     get_session,
 )
 
@@ -339,7 +339,7 @@ async def test_the_old_cookie_of_a_server_side_session_is_dead_after_logout(serv
     await browser.get("/logout")
     browser.jar = old
     response = await browser.get("/")
-    assert response.json() == [{}, "Unknown"]
+    assert response.json() == [{}, "UnknownSession"]
     assert response.set_cookies == []
 
 
@@ -360,7 +360,7 @@ async def test_the_old_cookie_is_superseded_after_regenerate_and_unknown_later(
     await browser.get("/login")
     intruder = Browser(app, jar=old)
     response = await intruder.get("/")
-    assert response.json() == "Superseded"
+    assert response.json() == "RegeneratedSession"
     assert response.set_cookies == []
 
 
@@ -446,7 +446,7 @@ async def test_a_session_ends_after_max_age(store: Store, clock: Clock) -> None:
     clock.now += 3599
     assert (await browser.get("/")).json() == [{"count": 1}, "NoneType"]
     clock.now += 1
-    assert (await browser.get("/")).json() == [{}, "Expired"]
+    assert (await browser.get("/")).json() == [{}, "ExpiredSession"]
 
 
 async def test_activity_extends_a_rolling_session_once_per_interval(store: Store, clock: Clock) -> None:
@@ -535,7 +535,7 @@ async def test_a_cookie_under_an_unknown_key_is_refused_calmly(store: Store, enc
     await browser.get()
     browser.app = application(error, store=store, encrypt=encrypt, secret_key=OTHER_KEY)
     response = await browser.get()
-    assert response.json() == [{}, "BadSignature"]
+    assert response.json() == [{}, "BadCookieSignature"]
     assert response.set_cookies == []
 
 
@@ -597,10 +597,14 @@ async def test_errors_are_typed_and_the_client_never_sees_them(store: Store) -> 
         errors.append(session.error)
 
     browser = Browser(application(write, store=store))
-    for cookie, expected in {"session=": Malformed, "session=x.y.z": Malformed, "other=1": type(None)}.items():
+    for cookie, expected in {
+        "session=": MalformedSession,
+        "session=x.y.z": MalformedSession,
+        "other=1": type(None),
+    }.items():
         response = await browser.get(cookie=cookie)
         assert response.set_cookies == []
-        assert isinstance(errors.pop(), expected | BadSignature)
+        assert isinstance(errors.pop(), expected | BadCookieSignature)
 
 
 async def test_an_unknown_token_is_never_adopted(server_store: Store) -> None:
@@ -614,5 +618,5 @@ async def test_an_unknown_token_is_never_adopted(server_store: Store) -> None:
     await other.get()
     victim = Browser(application(state, store=server_store), jar=dict(other.jar))
     planted = victim.jar["session"]
-    assert (await victim.get()).json() == Unknown.__name__
+    assert (await victim.get()).json() == UnknownSession.__name__
     assert victim.jar["session"] != planted

@@ -33,7 +33,7 @@ from asgi_sessions import (
     SessionMiddleware,
 )
 from asgi_sessions.__main__ import main
-from asgi_sessions.keyring import Keyring
+from asgi_sessions.crypto.keys import Keyring
 from asgi_sessions.testing import TestSessions
 
 from .browser import KEY, OTHER_KEY

@@ -15,7 +15,7 @@ from asgi_sessions.cookies import (
     find,
     is_prefixed,
 )
-from asgi_sessions.exceptions import Duplicate
+from asgi_sessions.exceptions import DuplicateCookie
 
 from .timing import LINEAR, takes_at_most
 
@@ -121,12 +121,12 @@ def test_as_many_candidates_as_allowed_are_handed_over():
 
 def test_cookie_tossing_can_not_push_the_visitors_cookie_out_of_sight():
     tossed = b"; ".join(b"session=%d" % number for number in range(MAX_CANDIDATES))
-    with pytest.raises(Duplicate, match="more than 4 different cookies are named 'session'"):
+    with pytest.raises(DuplicateCookie, match="more than 4 different cookies are named 'session'"):
         found(tossed + b"; session=the-visitors-own")
 
 
 def test_the_refusal_of_too_many_candidates_tells_no_value():
-    with pytest.raises(Duplicate) as caught:
+    with pytest.raises(DuplicateCookie) as caught:
         found(b"; ".join(b"session=secret%d" % number for number in range(9)))
     assert "secret" not in str(caught.value)
 
@@ -169,7 +169,7 @@ def test_find_agrees_with_the_plain_grammar(headers, name):
     expected = plain_grammar(headers, name)
     try:
         assert find(headers, name) == expected
-    except Duplicate:
+    except DuplicateCookie:
         assert len(expected) > MAX_CANDIDATES
     else:
         assert len(expected) <= MAX_CANDIDATES

@@ -205,7 +205,7 @@ def test_logout_ends_all_three_sessions_and_old_cookies_are_worthless(running: D
     assert cart(page) == EMPTY
     assert recent(page) == []
     for name in old:
-        assert about(page, name)["Refused"].startswith("Unknown:")
+        assert about(page, name)["Refused"].startswith("UnknownSession:")
 
 
 def test_remember_me_can_be_chosen_and_changed(browser: httpx.Client) -> None:
@@ -435,7 +435,7 @@ def test_keys_rotate_under_running_sessions_and_over_a_restart(data: Path) -> No
         with running.browser(**cookies) as other:
             page = other.get("/")
             assert "Logged in as" not in page.text
-            assert about(page, "cart")["Refused"].startswith("BadSignature:")
+            assert about(page, "cart")["Refused"].startswith("BadCookieSignature:")
 
 
 def test_retiring_keys_keeps_the_sessions_of_the_browser_that_asks(browser: httpx.Client) -> None:
@@ -496,7 +496,7 @@ def test_a_forged_cookie_is_named_and_harmless(running: Demo) -> None:
     with running.browser(session="forged") as browser:
         page = browser.get("/")
         assert page.status_code == 200
-        assert about(page, "session")["Refused"].startswith("Malformed:")
+        assert about(page, "session")["Refused"].startswith("MalformedSession:")
         assert "The cookie of the session &ldquo;session&rdquo; was refused" in page.text
 
 

@@ -13,7 +13,7 @@ from asgi_sessions import (
     SessionConfig,
     SessionMiddleware,
     SessionNotLoaded,
-    Unknown,
+    UnknownSession,
     get_session,
 )
 
@@ -101,7 +101,7 @@ async def test_raising_the_epoch_ends_all_sessions_of_the_owner(epochs: Epochs, 
         assert (await browser.get("/who")).json() == ["ann", "NoneType"]
     epochs.numbers["ann"] = 4
     for browser in (laptop, phone):
-        assert (await browser.get("/who")).json() == [None, Unknown.__name__]
+        assert (await browser.get("/who")).json() == [None, UnknownSession.__name__]
     await laptop.get("/login")
     assert (await laptop.get("/who")).json() == ["ann", "NoneType"]
 
@@ -113,7 +113,7 @@ async def test_what_is_sealed_anew_keeps_the_epoch_of_its_login(epochs: Epochs, 
     await browser.get("/count")
     copy = Browser(browser.app, jar=dict(browser.jar))
     epochs.numbers["ann"] = 1
-    assert (await copy.get("/who")).json() == [None, "Unknown"]
+    assert (await copy.get("/who")).json() == [None, "UnknownSession"]
 
 
 async def test_sessions_without_an_owner_ask_for_no_epoch(epochs: Epochs) -> None:
@@ -133,7 +133,7 @@ async def test_a_login_under_way_is_sealed_with_the_epoch_that_it_found() -> Non
 
     browser = Browser(application({"/login": overtaken, "/who": who}, epochs=epochs))
     await browser.get("/login")
-    assert (await browser.get("/who")).json() == [None, "Unknown"]
+    assert (await browser.get("/who")).json() == [None, "UnknownSession"]
 
 
 async def test_a_function_that_fails_is_answered_with_503_and_nothing_is_let_in() -> None:

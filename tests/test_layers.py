@@ -133,13 +133,13 @@ def test_the_pure_part_has_no_clock_no_event_loop_and_no_io(name: str) -> None:
 def test_the_top_level_exports_are_these() -> None:
     assert sorted(asgi_sessions.__all__) == asgi_sessions.__all__
     assert set(asgi_sessions.__all__) == {
-        "BadSignature", "CookieOptions", "CookieReader", "CookieRefused", "CookieStore", "CookieTooLarge", "Duplicate",
-        "Expired", "FilesystemStore", "FlashMessage", "JSONSerializer", "LeaseExpired", "LeaseTimeout", "Malformed",
+        "BadCookieSignature", "CookieOptions", "CookieReader", "CookieRefused", "CookieStore", "CookieTooLarge", "DuplicateCookie",
+        "ExpiredSession", "FilesystemStore", "FlashMessage", "JSONSerializer", "LeaseExpired", "LeaseTimeout", "MalformedSession",
         "MemoryStore", "MessagePackSerializer", "ModelMismatch", "NotSupported", "OwnerIndex", "RecordStore",
         "RedisStore", "ResponseStarted", "SerializationError", "Serializer", "Session", "SessionConfig",
         "SessionConflict", "SessionError", "SessionInfo", "SessionManager", "SessionMiddleware", "SessionNotConfigured",
         "SessionNotLoaded", "SessionRegistry", "SessionSuperseded", "StarletteCookies", "Store", "StoreError",
-        "StoreFull", "StoreTimeout", "StoreUnavailable", "Stored", "Superseded", "Unknown", "generate_key",
+        "StoreFull", "StoreTimeout", "StoreUnavailable", "Stored", "RegeneratedSession", "UnknownSession", "generate_key",
         "get_session", "get_sessions",
     }  # fmt: skip
     for name in asgi_sessions.__all__:

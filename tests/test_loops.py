@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from asgi_sessions import loops
+from asgi_sessions._engine import loops
 
 pytestmark = pytest.mark.parametrize("running_loop", [loops.running_loop, loops._remembered_loop])
 

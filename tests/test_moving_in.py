@@ -18,7 +18,7 @@ from starlette.middleware.sessions import SessionMiddleware as StarlettesMiddlew
 from asgi_sessions import (
     CookieReader,
     JSONSerializer,
-    Malformed,
+    MalformedSession,
     MemoryStore,
     Session,
     SessionConfig,
@@ -258,7 +258,7 @@ async def test_one_of_ours_that_was_logged_out_keeps_the_old_cookie_out(reader: 
     await browser.get("/logout")
     both = await browser.get("/describe", cookie=f"session={old}; session={ours}")
     assert both.json()["values"] == {}
-    assert "Unknown" in both.json()["error"]
+    assert "UnknownSession" in both.json()["error"]
 
 
 async def test_ours_wins_over_an_old_cookie_of_another_path(
@@ -329,7 +329,7 @@ async def refused(browser: Browser, cookie: str | bytes, error: type[Exception] 
 
 
 async def test_without_a_reader_the_cookie_is_worthless(clock: Clock) -> None:
-    await refused(Browser(application(ROUTES, clock=clock)), await starlette_cookie(), Malformed)
+    await refused(Browser(application(ROUTES, clock=clock)), await starlette_cookie(), MalformedSession)
 
 
 async def test_from_the_date_on_the_cookie_is_refused(clock: Clock, store: Store | None) -> None:
@@ -338,7 +338,7 @@ async def test_from_the_date_on_the_cookie_is_refused(clock: Clock, store: Store
     clock.now += 9
     assert (await browser.get(cookie=f"session={cookie}")).json() == FORMER
     clock.now += 1
-    await refused(browser, cookie, Malformed)
+    await refused(browser, cookie, MalformedSession)
 
 
 async def test_the_former_max_age_is_kept(clock: Clock) -> None:
@@ -347,7 +347,7 @@ async def test_the_former_max_age_is_kept(clock: Clock) -> None:
     clock.now += 59
     assert (await browser.get(cookie=f"session={cookie}")).json() == FORMER
     clock.now += 3
-    await refused(browser, cookie, Malformed)
+    await refused(browser, cookie, MalformedSession)
 
 
 async def test_a_cookie_from_the_future_is_refused_but_for_a_minute_of_skew(clock: Clock) -> None:
@@ -356,18 +356,18 @@ async def test_a_cookie_from_the_future_is_refused_but_for_a_minute_of_skew(cloc
     clock.now -= 50
     assert (await browser.get(cookie=f"session={cookie}")).json() == FORMER
     clock.now -= 100
-    await refused(browser, cookie, Malformed)
+    await refused(browser, cookie, MalformedSession)
 
 
 @pytest.mark.parametrize("key", [KEY, OTHER_KEY], ids=["ours", "another"])
 async def test_a_cookie_under_another_key_is_refused(reader: StarletteCookies, clock: Clock, key: str) -> None:
-    await refused(moved(reader, clock), await starlette_cookie(key=key), Malformed)
+    await refused(moved(reader, clock), await starlette_cookie(key=key), MalformedSession)
 
 
 async def test_two_old_cookies_that_contradict_each_other_open_nothing(reader: StarletteCookies, clock: Clock) -> None:
     ann, bob = await starlette_cookie(), await starlette_cookie({"user": "bob"})
     browser = moved(reader, clock)
-    await refused(browser, f"{ann}; session={bob}", Malformed)
+    await refused(browser, f"{ann}; session={bob}", MalformedSession)
     assert (await browser.get(cookie=f"session={ann}; session={ann}x")).json() == FORMER
 
 
@@ -418,9 +418,9 @@ async def test_a_reader_that_raises_refuses(clock: Clock, caplog: pytest.LogCapt
         def read(self, value: bytes, now: float) -> dict[str, Any] | None:
             raise LookupError("a bug")
 
-    await refused(moved(Broken(), clock), b"something", Malformed)
+    await refused(moved(Broken(), clock), b"something", MalformedSession)
     assert "Broken failed" in caplog.text
-    await refused(moved(Broken(), clock), b"x" * 5000, Malformed)
+    await refused(moved(Broken(), clock), b"x" * 5000, MalformedSession)
     assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
 
 

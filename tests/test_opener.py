@@ -7,12 +7,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from asgi_sessions._engine.opener import LONGEST_KNOWN, MOST_KNOWN, Opener
+from asgi_sessions._engine.record import Token, token_of
 from asgi_sessions.cookies import find
-from asgi_sessions.exceptions import BadSignature, Duplicate, Expired
-from asgi_sessions.keyring import Keyring
-from asgi_sessions.opener import LONGEST_KNOWN, MOST_KNOWN, Opener
-from asgi_sessions.record import Token, token_of
-from asgi_sessions.sealing import Sealer, Unsealed
+from asgi_sessions.crypto.keys import Keyring
+from asgi_sessions.crypto.seal import Sealer, Unsealed
+from asgi_sessions.exceptions import BadCookieSignature, DuplicateCookie, ExpiredSession
 
 from .test_cookies import all_headers, plain_grammar
 
@@ -63,8 +63,8 @@ def test_a_header_that_comes_again_has_the_same_cookies(headers: list[tuple[byte
         for header in [headers, headers[:1]]:
             try:
                 expected = find(header, name)
-            except Duplicate:
-                with pytest.raises(Duplicate):
+            except DuplicateCookie:
+                with pytest.raises(DuplicateCookie):
                     opener.find(iter(header), NOW)
             else:
                 cookies, known = opener.find(iter(header), NOW)
@@ -122,7 +122,7 @@ def test_what_is_no_cookie_of_ours_is_verified_each_time(sealer: Sealer) -> None
     opener = Opener(b"session", counting, token_of)
     forged = Keyring(KEY).signer("other").seal(TOKEN, NOW) if not hasattr(sealer, "_ciphers") else b"A" * 130
     for _ in range(2):
-        with pytest.raises(BadSignature):
+        with pytest.raises(BadCookieSignature):
             presented(opener, forged, NOW)
     assert counting.unsealed == 2
 
@@ -132,7 +132,7 @@ def test_a_cookie_that_is_known_is_refused_as_others_are_when_the_clock_is_set_b
     value = sealer.seal(TOKEN, NOW)
     for _ in range(2):  # the second time by its header
         assert presented(opener, value, NOW).handle == TOKEN[:16]
-    with pytest.raises(Expired, match="future"):
+    with pytest.raises(ExpiredSession, match="future"):
         presented(opener, value, NOW - 61)
 
 

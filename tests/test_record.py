@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from asgi_sessions import CookieRefused, Expired, JSONSerializer, MessagePackSerializer, Superseded, Unknown
-from asgi_sessions.keyring import Keyring
-from asgi_sessions.lifetime import Lifetime
-from asgi_sessions.record import (
+from asgi_sessions import (
+    CookieRefused,
+    ExpiredSession,
+    JSONSerializer,
+    MessagePackSerializer,
+    RegeneratedSession,
+    UnknownSession,
+)
+from asgi_sessions._engine.record import (
     COMMITS_KEPT,
     MAX_KNOWN,
     MOST_KNOWN,
@@ -31,6 +36,8 @@ from asgi_sessions.record import (
     merge,
     times_of,
 )
+from asgi_sessions.crypto.keys import Keyring
+from asgi_sessions.lifetime import Lifetime
 from asgi_sessions.serializers import Serializer
 
 from .browser import KEY, OTHER_KEY
@@ -225,13 +232,13 @@ def test_the_secret_opens_its_record() -> None:
 
 @pytest.mark.parametrize("secret", [b"", b"guess", b"secret ", digest(b"secret")])
 def test_anything_else_is_unknown(secret: bytes) -> None:
-    with pytest.raises(Unknown):
+    with pytest.raises(UnknownSession):
         opened(record_of({}, secret_hash=digest(b"secret")), secret)
 
 
 def test_a_record_without_a_secret_opens_for_nobody() -> None:
     for secret in (b"", b"guess"):
-        with pytest.raises(Unknown):
+        with pytest.raises(UnknownSession):
             opened(record_of({}), secret)
 
 
@@ -239,18 +246,18 @@ def test_the_previous_secret_is_told_from_an_unknown_one_for_a_minute() -> None:
     before = record_of({}, secret_hash=digest(b"old"))
     record = apply(change_of({}, {}, secret_hash=digest(b"new")), before, PACK)
     opened(record, b"new")
-    with pytest.raises(Superseded):
+    with pytest.raises(RegeneratedSession):
         opened(record, b"old", NOW + SUPERSEDED_FOR - 1)
-    with pytest.raises(Unknown):
+    with pytest.raises(UnknownSession):
         opened(record, b"old", NOW + SUPERSEDED_FOR)
-    with pytest.raises(Unknown):
+    with pytest.raises(UnknownSession):
         opened(record, b"guess", NOW)
 
 
 def test_a_session_is_over_at_its_end_and_not_before() -> None:
     record = record_of({}, secret_hash=digest(b"secret"))
     opened(record, b"secret", NOW + 3599)
-    with pytest.raises(Expired, match="ended 5 s ago"):
+    with pytest.raises(ExpiredSession, match="ended 5 s ago"):
         opened(record, b"secret", NOW + 3605)
 
 
@@ -456,6 +463,6 @@ def test_an_encrypted_record_shows_nothing_and_belongs_to_its_handle() -> None:
 
 
 def test_a_record_of_a_newer_release_is_still_read() -> None:
-    """Unknown fields are skipped, so that a release can be rolled back."""
+    """UnknownSession fields are skipped, so that a release can be rolled back."""
     data = codecs()["json"].encode(record_of({"a": 1}, TEXT))
     assert codecs()["json"].decode(data[:-1] + b',"invented_later":[1]}') == record_of({"a": 1}, TEXT)

@@ -128,7 +128,7 @@ async def test_a_record_that_can_not_be_decoded_any_more_is_put_aside_with_a_war
         assert (await browser.get("/")).json() == ["1/2", "NoneType"]
     assert caplog.text == ""
     readable = False
-    assert (await browser.get("/")).json() == ["None", "Malformed"]
+    assert (await browser.get("/")).json() == ["None", "MalformedSession"]
     assert "can not be read and is put aside" in caplog.text
 
 

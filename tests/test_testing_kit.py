@@ -34,7 +34,7 @@ from asgi_sessions import (
     Store,
     Stored,
     StoreUnavailable,
-    Unknown,
+    UnknownSession,
     get_session,
 )
 from asgi_sessions.fastapi import SessionDep
@@ -140,7 +140,7 @@ def test_a_session_is_ended_by_the_test(store: Store) -> None:
         session.invalidate()
     assert not client.cookies
     if isinstance(store, RecordStore):
-        assert isinstance(sessions.read(other).error, Unknown)
+        assert isinstance(sessions.read(other).error, UnknownSession)
 
 
 def test_a_block_that_raises_changes_nothing(store: Store) -> None:
@@ -203,7 +203,7 @@ def test_a_cookie_put_into_the_jar_by_hand_is_replaced() -> None:
 def test_a_refused_cookie_is_explained_and_replaced() -> None:
     client, sessions = TestClient(application()), TestSessions(application())
     TestSessions(application(secret_key=OTHER_KEY)).update(client, {"a": 1})
-    assert type(sessions.read(client).error).__name__ == "BadSignature"
+    assert type(sessions.read(client).error).__name__ == "BadCookieSignature"
     sessions.update(client, {"b": 2})
     assert sessions.read(client) == {"b": 2}
 
@@ -232,7 +232,7 @@ def test_the_clock_is_the_middlewares(clock: Clock) -> None:
     sessions.update(client, {"a": 1})
     assert sessions.read(client).expires_at == clock.now + 3600
     clock.now += 3601
-    assert type(sessions.read(client).error).__name__ in ("Unknown", "Expired")
+    assert type(sessions.read(client).error).__name__ in ("UnknownSession", "ExpiredSession")
 
 
 @pytest.mark.parametrize("entered", [False, True], ids=["", "with TestClient"])

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from asgi_sessions.xaes import MESSAGES_PER_KEY, NONCE_SIZE, OVERHEAD, XAES256GCM, InvalidTag
+from asgi_sessions.crypto.xaes import MESSAGES_PER_KEY, NONCE_SIZE, OVERHEAD, XAES256GCM, InvalidTag
 
 NONCE = b"ABCDEFGHIJKLMNOPQRSTUVWX"
 

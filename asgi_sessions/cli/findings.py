@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from .._engine.record import HANDLE_SIZE, SECRET_SIZE, Record, RecordCodec
 from ..cookies import check_cookie_name
-from ..exceptions import BadSignature, CookieRefused, Malformed
-from ..keyring import Keyring
+from ..crypto.keys import Keyring
+from ..exceptions import BadCookieSignature, CookieRefused, MalformedSession
 from ..lifetime import Lifetime
-from ..record import HANDLE_SIZE, SECRET_SIZE, Record, RecordCodec
 from ..serializers import JSONSerializer, MessagePackSerializer
 from .cookies import Pair
 
@@ -116,14 +116,14 @@ def _with_end(finding: Finding, record: Record, lifetime: Lifetime, now: float) 
 
 
 def _reason(error: CookieRefused, name: str, value: bytes) -> str:
-    if isinstance(error, BadSignature):
+    if isinstance(error, BadCookieSignature):
         return (
             f"not sealed under these keys for a cookie named {name!r}: another secret_key, another cookie name, "
             "or somebody changed it"
         )
-    if isinstance(error, Malformed) and _STARLETTE.fullmatch(value):
+    if isinstance(error, MalformedSession) and _STARLETTE.fullmatch(value):
         return "not one of our tokens; it looks like a cookie of Starlette's own SessionMiddleware"
-    if isinstance(error, Malformed):
+    if isinstance(error, MalformedSession):
         return "not one of our tokens, or a part of one: nothing in it is sealed"
     return str(error)
 
@@ -146,5 +146,5 @@ def _read(data: bytes) -> Any:
 def _read_part(data: bytes) -> Any:
     try:
         return SERIALIZERS[0].loads(data)
-    except Malformed as exc:
+    except MalformedSession as exc:
         return Unreadable(f"{len(data)} bytes: {exc}")

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from ..keyring import Keyring
+from ..crypto.keys import Keyring
 from ..lifetime import Lifetime
 from .cookies import Pair, pairs_in
 from .findings import Finding, examine

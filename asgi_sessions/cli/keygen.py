@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..keyring import generate_key
+from ..crypto.keys import generate_key
 from .parsers import Commands, add_command
 
 __all__ = ["add_parser", "run"]

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..stores.files import RecordFiles
+from ..stores.filesystem.files import RecordFiles
 from .parsers import Commands, add_command
 
 __all__ = ["add_parser", "run"]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import anyio
 
+from .._engine.record import Owner
+from ..crypto.keys import generate_key
 from ..exceptions import StoreError
-from ..keyring import generate_key
 from ..manager import SessionInfo, SessionManager
-from ..record import Owner
 from ..stores import FilesystemStore, RecordStore, RedisStore
 from .keys import FALLBACK_KEYS, KEY, NoKey, asked_keys
 from .parsers import Commands, add_command, add_max_age

@@ -13,8 +13,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..crypto.keys import Keyring, generate_key
 from ..exceptions import CookieRefused
-from ..keyring import Keyring, generate_key
 from ..middleware import SessionMiddleware
 
 __all__ = ["Keys", "RotatingSessions"]

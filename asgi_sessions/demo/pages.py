@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.templating import Jinja2Templates
 
-from ..exceptions import Unknown
+from ..exceptions import UnknownSession
 from ..fastapi import use_session
 from ..session import Session
 from .guard import HEADERS
@@ -32,7 +32,7 @@ def show(
     context |= {
         "theme": settings.get("theme", "auto"),
         "session": session,
-        "ended": isinstance(session.error, Unknown),
+        "ended": isinstance(session.error, UnknownSession),
         "flashes": notices.flashes(),
     }
     return templates.TemplateResponse(request, template, context, headers=HEADERS)

@@ -5,6 +5,6 @@ Data only: loading imports nothing, and runs no code but the decode functions of
 
 from .base import Serializer
 from .json import JSONSerializer
-from .messagepack import MessagePackSerializer
+from .msgpack import MessagePackSerializer
 
 __all__ = ["JSONSerializer", "MessagePackSerializer", "Serializer"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any, ClassVar
 
-from ..exceptions import Malformed, SerializationError
+from ..exceptions import MalformedSession, SerializationError
 
 __all__ = ["Serializer"]
 
@@ -49,7 +49,7 @@ class Serializer(ABC):
         """Decode what ``dumps`` wrote.
 
         Raises:
-            Malformed: these bytes can not be decoded. ``loads`` raises nothing else, whatever the bytes are.
+            MalformedSession: these bytes can not be decoded. ``loads`` raises nothing else, whatever the bytes are.
         """
 
     def loads_again(self, data: bytes) -> object:
@@ -65,11 +65,11 @@ class Serializer(ABC):
         Override it where the format can cut without decoding.
 
         Raises:
-            Malformed: this is not an encoded dict. Values may turn out malformed later, when they are loaded.
+            MalformedSession: this is not an encoded dict. Values may turn out malformed later, when they are loaded.
         """
         value = self.loads(data)
         if not isinstance(value, dict):
-            raise Malformed("the stored value is not a dict")
+            raise MalformedSession("the stored value is not a dict")
         return {key: self.dumps(item) for key, item in value.items()}
 
     def join(self, parts: Mapping[Any, bytes]) -> bytes:
@@ -77,12 +77,12 @@ class Serializer(ABC):
 
         Raises:
             SerializationError: a key can not be stored, or the whole is too large or nested too deeply.
-            Malformed: a part can not be decoded; not every serializer looks at them.
+            MalformedSession: a part can not be decoded; not every serializer looks at them.
         """
         return self.dumps({key: self.loads(part) for key, part in parts.items()})
 
 
-class TooMuch(Malformed):
+class TooMuch(MalformedSession):
     """It exceeds a limit; told from other faults because writing can be the cause."""
 
 
@@ -154,7 +154,7 @@ def check_readable(serializer: Serializer, data: bytes) -> None:
 
 def refuse_large(data: bytes, limit: int) -> None:
     if len(data) > limit:
-        raise Malformed(f"the stored value takes {len(data)} bytes, at most {limit} are read")
+        raise MalformedSession(f"the stored value takes {len(data)} bytes, at most {limit} are read")
 
 
 def is_native(value: Any, scalars: frozenset[type], keys: frozenset[type], room: int) -> bool:

@@ -32,7 +32,7 @@ from uuid import UUID
 
 from msgspec.msgpack import Ext
 
-from ..exceptions import Malformed
+from ..exceptions import MalformedSession
 from .walker import check_text
 
 __all__ = ["LEAVES", "PLAIN", "READERS", "SCALARS", "Code", "array"]
@@ -61,7 +61,7 @@ def _write_int(value: int) -> object:
 
 def _read_int(payload: memoryview) -> int:
     if len(payload) > MAX_INT_BYTES + 1:
-        raise Malformed("an int is too large")
+        raise MalformedSession("an int is too large")
     return int.from_bytes(payload, signed=True)
 
 
@@ -98,7 +98,7 @@ def _write_time(value: time) -> Ext:
 def _read_time(payload: memoryview) -> time:
     wall, zone = _unpack_clock(payload)
     if not 0 <= wall < _DAY:
-        raise Malformed("a time is out of range")
+        raise MalformedSession("a time is out of range")
     return (_EPOCH + timedelta(microseconds=wall)).time().replace(tzinfo=zone)
 
 
@@ -108,7 +108,7 @@ def _write_timedelta(value: timedelta) -> Ext:
 
 def array(decoded: object) -> list[Any]:
     if type(decoded) is not list:
-        raise Malformed("an extension does not hold an array")
+        raise MalformedSession("an extension does not hold an array")
     return decoded
 
 

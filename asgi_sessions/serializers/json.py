@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Raw
 
-from ..exceptions import Malformed, SerializationError
+from ..exceptions import MalformedSession, SerializationError
 from .base import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -149,7 +149,7 @@ class JSONSerializer(Serializer):
         try:
             value = decode(data)
         except Exception as exc:
-            raise Malformed("the stored value is not readable JSON") from exc
+            raise MalformedSession("the stored value is not readable JSON") from exc
         if _needs_check(data):
             check_shape(value)
         return value

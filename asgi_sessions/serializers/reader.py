@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ..exceptions import Malformed
+from ..exceptions import MalformedSession
 from .base import MAX_DEPTH, TooMuch, check_shape
 from .extensions import READERS, Code, array
 from .registered import Kind
@@ -37,33 +37,33 @@ class Reader:
     def load(self, data: bytes) -> object:
         """
         Raises:
-            Malformed: the bytes can not be decoded.
+            MalformedSession: the bytes can not be decoded.
         """
         try:
             return self._decode(data)
-        except Malformed:
+        except MalformedSession:
             raise
         except Exception as exc:  # also what registered decode functions raise
-            raise Malformed("the stored value is not readable MessagePack") from exc
+            raise MalformedSession("the stored value is not readable MessagePack") from exc
 
     def split(self, data: bytes) -> dict[Any, bytes]:
         """A dict's keys, each with its encoded value.
 
         Raises:
-            Malformed: the bytes are not an encoded dict.
+            MalformedSession: the bytes are not an encoded dict.
         """
         try:
             parts = self._split(data)
-        except Malformed:
+        except MalformedSession:
             raise
         except Exception as exc:
-            raise Malformed("the stored value is not a dict in readable MessagePack") from exc
+            raise MalformedSession("the stored value is not a dict in readable MessagePack") from exc
         return {key: bytes(part) for key, part in parts.items()}
 
     def extension(self, code: int, payload: memoryview) -> object:
         if reader := self._readers.get(code):
             return reader(payload)
-        raise Malformed(f"extension code {code} is unknown")
+        raise MalformedSession(f"extension code {code} is unknown")
 
     def _array(self, payload: memoryview) -> list[Any]:
         return array(self._decode(payload))
@@ -72,7 +72,7 @@ class Reader:
         name, state = self._array(payload)
         kind = self._names.get(name)
         if kind is None:
-            raise Malformed(f"no type is registered as {name!r:.80}")
+            raise MalformedSession(f"no type is registered as {name!r:.80}")
         check_shape(state)
         return kind.decode(state)
 

@@ -2,10 +2,10 @@
 
 from .base import RecordStore, Store, Stored
 from .cookie import CookieStore
-from .filesystem import FilesystemStore
+from .filesystem.store import FilesystemStore
 from .memory import MemoryStore
 from .owners import OwnerIndex
-from .redis import RedisStore
+from .redis.store import RedisStore
 
 __all__ = [
     "CookieStore",

@@ -12,18 +12,8 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from ..exceptions import (
-    CookieRefused,
-    Duplicate,
-    LeaseExpired,
-    Malformed,
-    SessionConflict,
-    SessionError,
-    StoreUnavailable,
-    Unknown,
-)
-from ..lifetime import Lifetime
-from ..record import (
+from .._engine.queue import Turn, is_taken
+from .._engine.record import (
     HANDLE_SIZE,
     Change,
     Lease,
@@ -38,8 +28,18 @@ from ..record import (
     times_of,
     token_of,
 )
-from ..sealing import Unsealed
-from .turns import Turn, is_taken
+from ..crypto.seal import Unsealed
+from ..exceptions import (
+    CookieRefused,
+    DuplicateCookie,
+    LeaseExpired,
+    MalformedSession,
+    SessionConflict,
+    SessionError,
+    StoreUnavailable,
+    UnknownSession,
+)
+from ..lifetime import Lifetime
 
 __all__ = ["Commit", "RecordStore", "Rival", "Store", "Stored"]
 
@@ -209,14 +209,14 @@ class RecordStore(Store, ABC):
         """``load`` once it was read; what can not be decoded is put aside."""
         handle = token.handle
         if stored is None:
-            raise Unknown("the store holds no session for this cookie")
+            raise UnknownSession("the store holds no session for this cookie")
         try:
             record = codec.decode(stored.data, handle)
             values = codec.values(record)
         except CookieRefused as exc:
             logger.warning("session record %s can not be read and is put aside: %s", handle.hex(), exc)
             await self.quarantine(handle, stored.version)
-            raise Malformed("the record can not be read") from exc
+            raise MalformedSession("the record can not be read") from exc
         check_token(record, token, now)
         ends_at, due_at = times_of(record, lifetime, token.renewed_at, token.stale)
         check_end(ends_at, now)
@@ -394,14 +394,14 @@ def only_one(found: Sequence[Loaded | CookieRefused]) -> Loaded:
     """Of several candidates the one that is alive.
 
     Raises:
-        Duplicate: there are several.
+        DuplicateCookie: there are several.
         CookieRefused: there is none; the error of the one that got furthest.
     """
     alive = [one for one in found if isinstance(one, Loaded)]
     if len(alive) == 1:
         return alive[0]
     if alive:
-        raise Duplicate("the browser sent several cookies that lead to different sessions")
+        raise DuplicateCookie("the browser sent several cookies that lead to different sessions")
     raise max([one for one in found if isinstance(one, CookieRefused)], key=lambda refused: refused.stage)
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from .._engine.record import Loaded, RecordCodec, check_end, times_of
+from ..crypto.seal import Unsealed
 from ..exceptions import CookieRefused
 from ..lifetime import Lifetime
-from ..record import Loaded, RecordCodec, check_end, times_of
-from ..sealing import Unsealed
 from .base import Store, only_one
 
 __all__ = ["CookieStore"]

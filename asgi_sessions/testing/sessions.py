@@ -9,9 +9,9 @@ from typing import Any, TypeVar, cast
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.applications import Starlette
 
+from .._engine.exchange import Exchange
 from ..config import Binding
 from ..exceptions import SessionNotConfigured
-from ..exchange import Exchange
 from ..middleware import SessionMiddleware
 from ..registry import SessionRegistry
 from ..session import Session

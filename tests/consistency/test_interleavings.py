@@ -335,7 +335,7 @@ async def test_reload_sees_a_logout_and_nothing_is_written_afterwards(server_sto
     browser = Browser(app)
     await browser.get("/fill")
     response = await browser.get("/reload")
-    assert response.json() == [True, "Unknown"]
+    assert response.json() == [True, "UnknownSession"]
     assert response.set_cookies == []
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from asgi_sessions import MessagePackSerializer, RecordStore, Stored
-from asgi_sessions.record import COMMITS_KEPT, VERSION_SIZE, RecordCodec
+from asgi_sessions._engine.record import COMMITS_KEPT, VERSION_SIZE, RecordCodec
 from tests.browser import Clock
 
 CODEC = RecordCodec(MessagePackSerializer())

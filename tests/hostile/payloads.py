@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from asgi_sessions import Malformed
-from asgi_sessions.record import Flash, digest
+from asgi_sessions import MalformedSession
+from asgi_sessions._engine.record import Flash, digest
 
 from .case import Case
 from .target import KINDS, SECRET, SERVER_KINDS, Headers, Target, cookies
@@ -234,7 +234,7 @@ def _planted(
     async def send(target: Target) -> Headers:
         return cookies(await target.planted(make(target)))
 
-    return Case(name=name, send=send, error=Malformed, put_aside=put_aside, json=as_json, kinds=kinds)
+    return Case(name=name, send=send, error=MalformedSession, put_aside=put_aside, json=as_json, kinds=kinds)
 
 
 def _of_values(values: bytes) -> Callable[[Target], bytes]:

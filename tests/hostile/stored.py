@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from asgi_sessions import CookieRefused, Malformed, Unknown
+from asgi_sessions import CookieRefused, MalformedSession, UnknownSession
 
 from .case import Case, live_cookie, opened
 from .target import HANDLE, SECRET, Headers, Target, cookies
@@ -37,7 +37,7 @@ def _file(name: str, make: Callable[[Path, Target], Any]) -> Case:
         make(file, target)
         return cookies(target.seal(HANDLE + SECRET))
 
-    return Case(name=f"file: {name}", send=send, error=Unknown, kinds=("filesystem",), reads=True)
+    return Case(name=f"file: {name}", send=send, error=UnknownSession, kinds=("filesystem",), reads=True)
 
 
 def _content(name: str, content: bytes) -> Case:
@@ -104,18 +104,18 @@ FILES: list[Case] = [
     _file("a directory", lambda file, target: file.mkdir()),
     _file("a named pipe that nobody writes to", lambda file, target: os.mkfifo(file)),
     _file("a socket", _socket),
-    Case(name="file: a copy of another visitor's", send=_copied, error=Unknown, kinds=("filesystem",)),
-    Case(name="file: a link to another visitor's", send=_linked, error=Unknown, kinds=("filesystem",)),
+    Case(name="file: a copy of another visitor's", send=_copied, error=UnknownSession, kinds=("filesystem",)),
+    Case(name="file: a link to another visitor's", send=_linked, error=UnknownSession, kinds=("filesystem",)),
 ]
 
 
-def _key(name: str, make: Callable[[Any, bytes], Any], error: type[CookieRefused] = Unknown) -> Case:
+def _key(name: str, make: Callable[[Any, bytes], Any], error: type[CookieRefused] = UnknownSession) -> Case:
     async def send(target: Target) -> Headers:
         with redis_of(target) as (client, key):
             make(client, key)
         return cookies(target.seal(HANDLE + SECRET))
 
-    put_aside = error is Malformed
+    put_aside = error is MalformedSession
     return Case(name=f"redis: {name}", send=send, error=error, kinds=("redis",), reads=True, put_aside=put_aside)
 
 
@@ -129,19 +129,19 @@ REDIS: list[Case] = [
     _key("a sorted set", lambda client, key: client.zadd(key, {b"x" * 100: 1})),
     _key("a hash", lambda client, key: client.hset(key, b"user", b"ann")),
     _key("a stream", lambda client, key: client.xadd(key, {b"user": b"ann"})),
-    _key("a HyperLogLog", lambda client, key: client.pfadd(key, b"x"), Malformed),
-    _key("a bitmap", lambda client, key: client.setbit(key, 8 * 2**16, 1), Malformed),
-    _value("an empty value", b"", Unknown),
-    _value("one byte", b"x", Unknown),
-    _value("a counter", b"12345", Unknown),
-    _value("seven bytes", b"1234567", Unknown),
-    _value("a version and no data", b"version!", Malformed),
-    _value("a version and a byte that MessagePack never uses", b"version!\xc1", Malformed),
-    _value("a counter of ten digits", b"1234567890", Malformed),
-    _value("another application's JSON", b'{"user": "ann", "exp": 4000000000}', Malformed),
-    _value("another application's pickle", pickle.dumps({"user": "ann"}), Malformed),
-    _value("half a megabyte of zeros", bytes(2**19), Malformed),
-    _value("half a megabyte of brackets", b"\x91" * 2**19, Malformed),
+    _key("a HyperLogLog", lambda client, key: client.pfadd(key, b"x"), MalformedSession),
+    _key("a bitmap", lambda client, key: client.setbit(key, 8 * 2**16, 1), MalformedSession),
+    _value("an empty value", b"", UnknownSession),
+    _value("one byte", b"x", UnknownSession),
+    _value("a counter", b"12345", UnknownSession),
+    _value("seven bytes", b"1234567", UnknownSession),
+    _value("a version and no data", b"version!", MalformedSession),
+    _value("a version and a byte that MessagePack never uses", b"version!\xc1", MalformedSession),
+    _value("a counter of ten digits", b"1234567890", MalformedSession),
+    _value("another application's JSON", b'{"user": "ann", "exp": 4000000000}', MalformedSession),
+    _value("another application's pickle", pickle.dumps({"user": "ann"}), MalformedSession),
+    _value("half a megabyte of zeros", bytes(2**19), MalformedSession),
+    _value("half a megabyte of brackets", b"\x91" * 2**19, MalformedSession),
 ]
 
 STORED: list[Case] = [*FILES, *REDIS]

@@ -23,8 +23,8 @@ from asgi_sessions import (
     Store,
     Stored,
 )
-from asgi_sessions.keyring import Keyring
-from asgi_sessions.record import Record, RecordCodec, digest
+from asgi_sessions._engine.record import Record, RecordCodec, digest
+from asgi_sessions.crypto.keys import Keyring
 
 from ..browser import KEY, Browser, Clock, Response, application
 

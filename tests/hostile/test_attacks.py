@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from asgi_sessions import (
-    BadSignature,
+    BadCookieSignature,
     CookieRefused,
     CookieStore,
-    Duplicate,
-    Malformed,
+    DuplicateCookie,
+    MalformedSession,
+    RegeneratedSession,
     Session,
     SessionConfig,
-    Superseded,
-    Unknown,
+    UnknownSession,
     get_session,
 )
 
@@ -48,9 +48,9 @@ async def test_session_fixation_with_the_attackers_own_session(server_target: Ta
     victim.jar["session"] = planted
     await victim.get("/login")
     assert (await victim.get("/")).json()["user"] == "ann"
-    await refused_calmly(server_target, cookies(planted), Superseded)
+    await refused_calmly(server_target, cookies(planted), RegeneratedSession)
     server_target.clock.now += 61
-    await refused_calmly(server_target, cookies(planted), Unknown)
+    await refused_calmly(server_target, cookies(planted), UnknownSession)
 
 
 async def test_session_fixation_with_a_cookie_session_changes_the_identity_at_login(cookie_target: Target) -> None:
@@ -65,7 +65,7 @@ async def test_session_fixation_with_a_cookie_session_changes_the_identity_at_lo
     )
     response = await cookie_target.browser().get(headers=cookies(attacker.jar["session"], victim.jar["session"]))
     assert response == CALM
-    assert isinstance(cookie_target.errors[-1], Duplicate)
+    assert isinstance(cookie_target.errors[-1], DuplicateCookie)
 
 
 async def test_session_fixation_with_a_made_up_token_adopts_nothing(server_target: Target) -> None:
@@ -77,7 +77,7 @@ async def test_session_fixation_with_a_made_up_token_adopts_nothing(server_targe
     token = opened(server_target, victim.jar["session"].encode())
     assert token[:16] != bytes(range(16))
     assert token[16:] != bytes(range(16, 48))
-    await refused_calmly(server_target, cookies(made_up), Unknown)
+    await refused_calmly(server_target, cookies(made_up), UnknownSession)
 
 
 async def test_session_fixation_does_not_revive_a_session_that_ended(server_target: Target) -> None:
@@ -87,7 +87,7 @@ async def test_session_fixation_does_not_revive_a_session_that_ended(server_targ
     victim.jar["session"] = old
     await victim.get("/login")
     assert opened(server_target, victim.jar["session"].encode())[:16] != opened(server_target, old.encode())[:16]
-    await refused_calmly(server_target, cookies(old), Unknown)
+    await refused_calmly(server_target, cookies(old), UnknownSession)
 
 
 # -- session swapping ------------------------------------------------------------------------------------------------
@@ -113,14 +113,14 @@ async def test_session_swapping_a_token_of_cart_as_auth(target: Target) -> None:
     await browser.get("/fill")
     response = await browser.get("/", cookie=f"auth={browser.jar['cart']}")
     assert response.json() == {"owner": None}
-    assert isinstance(seen[-1], BadSignature)
+    assert isinstance(seen[-1], BadCookieSignature)
     assert response.set_cookies == []
 
 
 async def test_session_swapping_between_two_applications_of_one_key(target: Target) -> None:
     other = Browser(target.application(session_cookie="admin"))
     await other.get("/login")
-    await refused_calmly(target, cookies(other.jar["admin"]), BadSignature)
+    await refused_calmly(target, cookies(other.jar["admin"]), BadCookieSignature)
 
 
 # -- cookie tossing --------------------------------------------------------------------------------------------------
@@ -129,13 +129,13 @@ async def test_session_swapping_between_two_applications_of_one_key(target: Targ
 async def test_cookie_tossing_with_the_attackers_live_session(target: Target) -> None:
     """A sibling domain sets a second cookie of the name, with a session of the attacker's; in whichever order."""
     mine, his = await live_cookie(target), await live_cookie(target)
-    await refused_calmly(target, cookies(mine, his), Duplicate)
-    await refused_calmly(target, cookies(his, mine), Duplicate)
+    await refused_calmly(target, cookies(mine, his), DuplicateCookie)
+    await refused_calmly(target, cookies(his, mine), DuplicateCookie)
 
 
 async def test_cookie_tossing_over_two_headers(target: Target) -> None:
     mine, his = await live_cookie(target), await live_cookie(target)
-    await refused_calmly(target, [*cookies(mine), *cookies(his)], Duplicate)
+    await refused_calmly(target, [*cookies(mine), *cookies(his)], DuplicateCookie)
 
 
 async def test_cookie_tossing_with_garbage_leaves_the_visitor_his_session(target: Target) -> None:
@@ -201,7 +201,7 @@ async def test_cookie_tossing_does_not_help_a_superseded_cookie(server_target: T
 
 async def test_cookie_tossing_can_not_push_the_visitors_cookie_out_of_sight(target: Target) -> None:
     his, mine = await live_cookie(target), await live_cookie(target)
-    await refused_calmly(target, cookies(his, "a", "b", "c", mine), Duplicate)
+    await refused_calmly(target, cookies(his, "a", "b", "c", mine), DuplicateCookie)
 
 
 @pytest.mark.parametrize("name", ["__Host-session", "__Secure-session", "__host-session"])
@@ -214,7 +214,7 @@ async def test_cookie_tossing_under_a_prefix_is_never_decided(target: Target, na
     assert (await browser.get(headers=again, cookie="")).json() == {"user": "ann"}, "the same value twice is one"
     for headers in (cookies(mine, "garbage", name=name.encode()), cookies("garbage", mine, name=name.encode())):
         assert await browser.get(headers=headers, cookie="") == CALM
-        assert isinstance(target.errors[-1], Duplicate)
+        assert isinstance(target.errors[-1], DuplicateCookie)
 
 
 async def test_cookie_tossing_is_reported_with_a_likely_cause(target: Target, caplog: pytest.LogCaptureFixture) -> None:
@@ -230,8 +230,8 @@ async def test_replay_after_logout(server_target: Target) -> None:
     browser = await visitor(server_target, "/login")
     stolen = browser.jar["session"]
     await browser.get("/logout")
-    await refused_calmly(server_target, cookies(stolen), Unknown)
-    await refused_calmly(server_target, cookies(sealed_later(server_target, stolen, 30)), Unknown)
+    await refused_calmly(server_target, cookies(stolen), UnknownSession)
+    await refused_calmly(server_target, cookies(sealed_later(server_target, stolen, 30)), UnknownSession)
 
 
 async def test_replay_after_regenerate(server_target: Target) -> None:
@@ -244,9 +244,9 @@ async def test_replay_after_regenerate(server_target: Target) -> None:
     await browser.get("/login")
     stolen = browser.jar["session"]
     await browser.get("/regenerate")
-    await refused_calmly(server_target, cookies(stolen), Superseded)
+    await refused_calmly(server_target, cookies(stolen), RegeneratedSession)
     server_target.clock.now += 61
-    await refused_calmly(server_target, cookies(stolen), Unknown)
+    await refused_calmly(server_target, cookies(stolen), UnknownSession)
     assert (await browser.get("/login")).status == 200
 
 
@@ -294,14 +294,14 @@ async def test_downgrade_from_encrypted_to_signed(target: Target) -> None:
     other = target.application(store=CookieStore(), encrypt=target.kind != "encrypted")
     browser = Browser(other)
     await browser.get("/login")
-    await refused_calmly(target, cookies(browser.jar["session"]), Malformed)
+    await refused_calmly(target, cookies(browser.jar["session"]), MalformedSession)
 
 
 async def test_downgrade_of_a_stored_record(server_target: Target) -> None:
     """A plain record is worthless where records are encrypted: who can write to the store can not forge a session."""
     plain = await live_cookie(server_target)
     encrypting = server_target.application(encrypt=True)
-    await refused_calmly(server_target, cookies(plain), Malformed, encrypting)
+    await refused_calmly(server_target, cookies(plain), MalformedSession, encrypting)
 
 
 async def test_downgrade_to_a_bare_signature_of_the_key(target: Target) -> None:
@@ -309,5 +309,5 @@ async def test_downgrade_to_a_bare_signature_of_the_key(target: Target) -> None:
     opened_token = int(target.clock.now).to_bytes(5, "big") + opened(target, await live_cookie(target))
     token = base64.urlsafe_b64encode(opened_token).rstrip(b"=")
     signature = base64.urlsafe_b64encode(hmac.digest(KEY.encode(), token, "sha256")).rstrip(b"=")
-    expected = Malformed if target.kind == "encrypted" else BadSignature
+    expected = MalformedSession if target.kind == "encrypted" else BadCookieSignature
     await refused_calmly(target, cookies(b".".join((token, signature))), expected)

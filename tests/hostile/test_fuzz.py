@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asgi_sessions import CookieRefused, CookieStore, JSONSerializer, MemoryStore, MessagePackSerializer, Session
-from asgi_sessions.keyring import Keyring
-from asgi_sessions.record import Record, RecordCodec, Token, check_end, check_token, digest, times_of
-from asgi_sessions.sealing import Unsealed
+from asgi_sessions._engine.record import Record, RecordCodec, Token, check_end, check_token, digest, times_of
+from asgi_sessions.crypto.keys import Keyring
+from asgi_sessions.crypto.seal import Unsealed
 
 from ..browser import KEY, Browser, Clock, Response, application
 from .target import CALM, HANDLE, SECRET, Target

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asgi_sessions import (
-    Malformed,
+    MalformedSession,
     Session,
     SessionConfig,
     SessionMiddleware,
@@ -284,8 +284,8 @@ async def test_the_response_is_the_same_for_every_reason(target: Target) -> None
         reasons.add(type(target.errors[-1]).__name__)
         if target.server_side:
             await _forget(target)
-    assert reasons >= {"NoneType", "Malformed", "BadSignature", "Expired", "Duplicate"}
-    assert not target.server_side or reasons >= {"Unknown"}
+    assert reasons >= {"NoneType", "MalformedSession", "BadCookieSignature", "ExpiredSession", "DuplicateCookie"}
+    assert not target.server_side or reasons >= {"UnknownSession"}
 
 
 async def test_the_reason_is_known_even_if_nothing_else_was_asked_before(target: Target) -> None:
@@ -297,7 +297,7 @@ async def test_the_reason_is_known_even_if_nothing_else_was_asked_before(target:
 
     store: Any = target.counting or target.store
     response = await Browser(application(ask, store=store)).get(headers=cookies("garbage"))
-    assert [type(reason) for reason in reasons] == [Malformed]
+    assert [type(reason) for reason in reasons] == [MalformedSession]
     assert response.header("vary") == "Cookie"
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from asgi_sessions import Session
-from asgi_sessions.exchange import Exchange
-from asgi_sessions.keyring import Keyring
+from asgi_sessions._engine.exchange import Exchange
+from asgi_sessions.crypto.keys import Keyring
 
 from ..browser import KEY, Browser, application
 from .broken import Broken, end, regenerate
@@ -66,8 +66,8 @@ async def scenario(target: Target, fail: Callable[[], Awaitable[None]]) -> list[
             with contextlib.suppress(Exception):
                 await browser.get(path)
             seen.append(browser.jar["session"])
-    await Browser(app).get("/", headers=cookies(*seen[-1:], *seen[:1]))  # Duplicate
-    for cookie in seen:  # Superseded, Unknown, and whatever else it is by now
+    await Browser(app).get("/", headers=cookies(*seen[-1:], *seen[:1]))  # DuplicateCookie
+    for cookie in seen:  # RegeneratedSession, UnknownSession, and whatever else it is by now
         await Browser(app).get("/", headers=cookies(cookie))
         await Browser(app).get("/", headers=cookies(cookie, "garbage"))
         await Browser(app).get("/", headers=cookies(cookie[:-4] + "AAAA"))

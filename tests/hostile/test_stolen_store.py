@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import redis
 
-from asgi_sessions import Malformed, MemoryStore, Unknown
-from asgi_sessions.record import digest
+from asgi_sessions import MalformedSession, MemoryStore, UnknownSession
+from asgi_sessions._engine.record import digest
 
 from ..browser import KEY, Browser
 from .case import opened
@@ -49,7 +49,7 @@ async def test_stolen_store_logs_nobody_in(server_target: Target, encrypt: bool)
     assert (b"green" in stolen) is not encrypt
     # Whoever holds the dump, and even the key, has the hash only: it opens nothing.
     hashed = server_target.seal(token[:16] + digest(token[16:]))
-    await refused_calmly(server_target, cookies(hashed), Unknown, app)
+    await refused_calmly(server_target, cookies(hashed), UnknownSession, app)
     assert (await browser.get("/")).json() == {"user": "ann", "color": "green"}
 
 
@@ -63,7 +63,7 @@ async def test_stolen_store_records_can_not_be_moved_under_another_handle(server
     handles = [opened(server_target, browser.jar["session"].encode())[:16] for browser in (victim, attacker)]
     records = [await store.read(handle) for handle in handles]
     assert await store.swap(handles[1], records[1].version, b"version!", records[0].data)
-    await refused_calmly(server_target, cookies(attacker.jar["session"]), Malformed, app)
+    await refused_calmly(server_target, cookies(attacker.jar["session"]), MalformedSession, app)
 
 
 async def test_corrupt_record_gives_way_to_a_new_session(server_target: Target) -> None:

@@ -5,9 +5,16 @@ import hmac
 import json
 from collections.abc import Awaitable, Callable
 
-from asgi_sessions import BadSignature, Expired, Malformed, MessagePackSerializer, Superseded, Unknown
-from asgi_sessions.keyring import Keyring
-from asgi_sessions.record import digest
+from asgi_sessions import (
+    BadCookieSignature,
+    ExpiredSession,
+    MalformedSession,
+    MessagePackSerializer,
+    RegeneratedSession,
+    UnknownSession,
+)
+from asgi_sessions._engine.record import digest
+from asgi_sessions.crypto.keys import Keyring
 
 from ..browser import KEY, OTHER_KEY
 from .case import Case, altered, live_cookie, opened
@@ -68,83 +75,130 @@ def _case(
 
 
 FORGED = [
-    _case(altered("the first half of a token", lambda _, c: c[: len(c) // 8 * 4]), Malformed, BadSignature),
-    _case(altered("a token cut by one character", lambda _, c: c[:-1]), Malformed, Malformed, kinds=NOT_ENCRYPTED),
-    _case(altered("a token that lost its beginning", lambda _, c: c[4:]), BadSignature, BadSignature),
-    _case(altered("a token with four characters more", lambda _, c: c + b"AAAA"), Malformed, BadSignature),
-    _case(altered("a token with four characters before it", lambda _, c: b"AAAA" + c), BadSignature, BadSignature),
     _case(
-        altered("a token with its first character changed", lambda _, c: changed_at(c, 0)), BadSignature, BadSignature
+        altered("the first half of a token", lambda _, c: c[: len(c) // 8 * 4]), MalformedSession, BadCookieSignature
     ),
     _case(
-        altered("a token with its tenth character changed", lambda _, c: changed_at(c, 9)), BadSignature, BadSignature
+        altered("a token cut by one character", lambda _, c: c[:-1]),
+        MalformedSession,
+        MalformedSession,
+        kinds=NOT_ENCRYPTED,
     ),
-    _case(altered("a signature with a character changed", lambda _, c: changed_at(c, -9)), BadSignature, BadSignature),
-    _case(altered("sixteen characters of a token", lambda _, c: c.replace(b".", b"")[:16]), Malformed, Malformed),
-    _case(altered("a token twice", lambda _, c: c + b"." + c), Malformed, Malformed),
-    _case(altered("a token as hexadecimal digits, twice", lambda _, c: c.hex() * 2), Malformed, BadSignature),
+    _case(altered("a token that lost its beginning", lambda _, c: c[4:]), BadCookieSignature, BadCookieSignature),
+    _case(altered("a token with four characters more", lambda _, c: c + b"AAAA"), MalformedSession, BadCookieSignature),
     _case(
-        altered("a token encoded once more", lambda _, c: encoded(c + b"-" * (-len(c) % 3))), Malformed, BadSignature
+        altered("a token with four characters before it", lambda _, c: b"AAAA" + c),
+        BadCookieSignature,
+        BadCookieSignature,
     ),
-    _case(altered("a token under another key", lambda t, c: _other(t, c, key=OTHER_KEY)), BadSignature, BadSignature),
+    _case(
+        altered("a token with its first character changed", lambda _, c: changed_at(c, 0)),
+        BadCookieSignature,
+        BadCookieSignature,
+    ),
+    _case(
+        altered("a token with its tenth character changed", lambda _, c: changed_at(c, 9)),
+        BadCookieSignature,
+        BadCookieSignature,
+    ),
+    _case(
+        altered("a signature with a character changed", lambda _, c: changed_at(c, -9)),
+        BadCookieSignature,
+        BadCookieSignature,
+    ),
+    _case(
+        altered("sixteen characters of a token", lambda _, c: c.replace(b".", b"")[:16]),
+        MalformedSession,
+        MalformedSession,
+    ),
+    _case(altered("a token twice", lambda _, c: c + b"." + c), MalformedSession, MalformedSession),
+    _case(
+        altered("a token as hexadecimal digits, twice", lambda _, c: c.hex() * 2), MalformedSession, BadCookieSignature
+    ),
+    _case(
+        altered("a token encoded once more", lambda _, c: encoded(c + b"-" * (-len(c) % 3))),
+        MalformedSession,
+        BadCookieSignature,
+    ),
+    _case(
+        altered("a token under another key", lambda t, c: _other(t, c, key=OTHER_KEY)),
+        BadCookieSignature,
+        BadCookieSignature,
+    ),
     _case(
         altered("a token under the key with a newline", lambda t, c: _other(t, c, key=KEY + "\n")),
-        BadSignature,
-        BadSignature,
+        BadCookieSignature,
+        BadCookieSignature,
     ),
     _case(
         altered("a token of another cookie name", lambda t, c: _other(t, c, cookie_name="cart")),
-        BadSignature,
-        BadSignature,
+        BadCookieSignature,
+        BadCookieSignature,
     ),
     _case(
         altered("a token of the name in upper case", lambda t, c: _other(t, c, cookie_name="SESSION")),
-        BadSignature,
-        BadSignature,
+        BadCookieSignature,
+        BadCookieSignature,
     ),
-    _case(altered("a token of the other mode", _other_mode), Malformed, Malformed),
-    _case(altered("the token itself, not sealed", lambda t, c: encoded(opened(t, c))), Malformed, BadSignature),
+    _case(altered("a token of the other mode", _other_mode), MalformedSession, MalformedSession),
+    _case(
+        altered("the token itself, not sealed", lambda t, c: encoded(opened(t, c))),
+        MalformedSession,
+        BadCookieSignature,
+    ),
     _case(
         altered("a token with an empty signature", lambda _, c: b".".join([*_parts(c)[:1], b""])),
-        Malformed,
-        Malformed,
+        MalformedSession,
+        MalformedSession,
         kinds=NOT_ENCRYPTED,
     ),
     _case(
         altered("a token with a signature of zeros", lambda _, c: b".".join([*_parts(c)[:1], b"A" * 43])),
-        BadSignature,
-        BadSignature,
+        BadCookieSignature,
+        BadCookieSignature,
         kinds=NOT_ENCRYPTED,
     ),
     _case(
         altered("a token with another time", lambda _, c: b"AAAAAAA" + c[7:]),
-        BadSignature,
-        BadSignature,
+        BadCookieSignature,
+        BadCookieSignature,
         kinds=NOT_ENCRYPTED,
     ),
     _case(
         altered("a token whose parts changed places", lambda _, c: b".".join(reversed(_parts(c)))),
-        Malformed,
-        Malformed,
+        MalformedSession,
+        MalformedSession,
         kinds=NOT_ENCRYPTED,
     ),
     _case(
         altered("a signature with the bare key", lambda _, c: b".".join([*_parts(c)[:1], encoded(_mac(c))])),
-        BadSignature,
-        BadSignature,
+        BadCookieSignature,
+        BadCookieSignature,
         kinds=NOT_ENCRYPTED,
     ),
-    _case(altered("a JWT without a signature", lambda _, c: jwt("none", b"")), Malformed, Malformed),
-    _case(altered("a JWT signed with the key", lambda _, c: jwt("HS256", KEY.encode())), Malformed, Malformed),
-    _case(altered("an oversized authentic token", lambda t, c: t.seal(_record_of(t, 3200))), Malformed, Malformed),
-    _case(altered("an authentic token of 64 KB", lambda t, c: t.seal(_record_of(t, 48_000))), Malformed, Malformed),
-    _case(altered("a nonce without a message", lambda _, c: encoded(bytes(24))), Malformed, Malformed),
-    _case(altered("zeros of the right length", lambda _, c: encoded(bytes(97))), Malformed, BadSignature),
-    _case(altered("a token from 61 seconds ahead", _resealed(61)), Expired, Expired),
-    _case(altered("a token from a year ahead", _resealed(365 * 86400)), Expired, Expired),
-    _case(altered("a token from the end of time", _resealed(2**40 - 1 - 4e9)), Expired, Expired),
-    _case(altered("a token from two weeks ago", _resealed(-14 * 86400)), Expired, Expired, reads=None),
-    _case(altered("a token from 1970", _resealed(-4e9)), Expired, Expired, reads=None),
+    _case(altered("a JWT without a signature", lambda _, c: jwt("none", b"")), MalformedSession, MalformedSession),
+    _case(
+        altered("a JWT signed with the key", lambda _, c: jwt("HS256", KEY.encode())),
+        MalformedSession,
+        MalformedSession,
+    ),
+    _case(
+        altered("an oversized authentic token", lambda t, c: t.seal(_record_of(t, 3200))),
+        MalformedSession,
+        MalformedSession,
+    ),
+    _case(
+        altered("an authentic token of 64 KB", lambda t, c: t.seal(_record_of(t, 48_000))),
+        MalformedSession,
+        MalformedSession,
+    ),
+    _case(altered("a nonce without a message", lambda _, c: encoded(bytes(24))), MalformedSession, MalformedSession),
+    _case(altered("zeros of the right length", lambda _, c: encoded(bytes(97))), MalformedSession, BadCookieSignature),
+    _case(altered("a token from 61 seconds ahead", _resealed(61)), ExpiredSession, ExpiredSession),
+    _case(altered("a token from a year ahead", _resealed(365 * 86400)), ExpiredSession, ExpiredSession),
+    _case(altered("a token from the end of time", _resealed(2**40 - 1 - 4e9)), ExpiredSession, ExpiredSession),
+    _case(altered("a token from two weeks ago", _resealed(-14 * 86400)), ExpiredSession, ExpiredSession, reads=None),
+    _case(altered("a token from 1970", _resealed(-4e9)), ExpiredSession, ExpiredSession, reads=None),
 ]
 
 
@@ -169,7 +223,7 @@ def _altered_token(name: str, alter: Callable[[bytes, bytes], bytes]) -> Case:
         token = opened(target, await live_cookie(target))
         return cookies(target.seal(alter(token[:16], token[16:])))
 
-    return Case(name=name, send=send, error=Unknown, kinds=SERVER_KINDS, reads=True)
+    return Case(name=name, send=send, error=UnknownSession, kinds=SERVER_KINDS, reads=True)
 
 
 def _bit(data: bytes, bit: int) -> bytes:
@@ -221,31 +275,31 @@ NASTY = {
 }
 
 SERVER: list[Case] = [
-    *[_token(f"an authentic token of {size} bytes", b"x" * size, Malformed, reads=False) for size in SIZES],
-    *[_token(f"a handle {what}", handle + SECRET, Unknown, reads=True) for what, handle in NASTY.items()],
-    _token("a handle that the store never made", HANDLE + SECRET, Unknown, reads=True),
+    *[_token(f"an authentic token of {size} bytes", b"x" * size, MalformedSession, reads=False) for size in SIZES],
+    *[_token(f"a handle {what}", handle + SECRET, UnknownSession, reads=True) for what, handle in NASTY.items()],
+    _token("a handle that the store never made", HANDLE + SECRET, UnknownSession, reads=True),
     _altered_token("a live handle with a secret of zeros", lambda handle, secret: handle + bytes(32)),
     _altered_token("a live handle with the stored hash as the secret", lambda handle, secret: handle + digest(secret)),
     _altered_token("a live handle with a secret one bit off", lambda handle, secret: handle + _bit(secret, 0)),
     _altered_token("a live handle with its secret reversed", lambda handle, secret: handle + secret[::-1]),
     _altered_token("a live secret under a handle one bit off", lambda handle, secret: _bit(handle, 127) + secret),
     _altered_token("a live secret before its handle", lambda handle, secret: secret + handle),
-    Case(name="my secret with your handle", send=_mine_and_yours, error=Unknown, kinds=SERVER_KINDS, reads=True),
-    Case(name="a token after logout", send=_after_logout, error=Unknown, kinds=SERVER_KINDS, reads=True),
-    Case(name="a token after login", send=_after_login, error=Superseded, kinds=SERVER_KINDS, reads=True),
-    Case(name="a token long after login", send=_long_after_login, error=Unknown, kinds=SERVER_KINDS, reads=True),
+    Case(name="my secret with your handle", send=_mine_and_yours, error=UnknownSession, kinds=SERVER_KINDS, reads=True),
+    Case(name="a token after logout", send=_after_logout, error=UnknownSession, kinds=SERVER_KINDS, reads=True),
+    Case(name="a token after login", send=_after_login, error=RegeneratedSession, kinds=SERVER_KINDS, reads=True),
+    Case(name="a token long after login", send=_long_after_login, error=UnknownSession, kinds=SERVER_KINDS, reads=True),
 ]
 
 AUTHENTIC: list[Case] = [
-    Case(name="a token after its time", send=_long_after, error=Expired),
+    Case(name="a token after its time", send=_long_after, error=ExpiredSession),
 ]
 
 # An authentic token of a store that was used before is no record, and the other way round.
 FORMER: list[Case] = [
     Case(
         name="a token of a server-side session in a cookie session",
-        send=_token("", HANDLE + SECRET, Malformed, reads=False).send,
-        error=Malformed,
+        send=_token("", HANDLE + SECRET, MalformedSession, reads=False).send,
+        error=MalformedSession,
         kinds=COOKIE_KINDS,
     ),
 ]

@@ -85,7 +85,7 @@ async def test_a_logout_is_final_though_a_commit_is_under_way(logout: Callable[[
     old = dict(browser.jar)
     await browser.get("/save")
     assert browser.jar == {}
-    assert (await Browser(app, jar=old).get("/error")).json() == "Unknown"
+    assert (await Browser(app, jar=old).get("/error")).json() == "UnknownSession"
 
 
 @pytest.mark.parametrize("logout", LOGOUTS.values(), ids=LOGOUTS.keys())
@@ -111,7 +111,7 @@ async def test_a_login_while_a_commit_is_under_way_leaves_the_old_cookie_worthle
     old = dict(browser.jar)
     await browser.get("/save")
     assert (await browser.get("/")).json() == [{"a": 1, "b": 1}, None, ["one", "two"]]
-    assert (await Browser(app, jar=old).get("/error")).json() == "Superseded"
+    assert (await Browser(app, jar=old).get("/error")).json() == "RegeneratedSession"
 
 
 async def test_a_login_while_the_response_is_committed_does_not_leave_the_browser_with_a_dead_cookie(

@@ -16,9 +16,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from asgi_sessions.exceptions import StoreTimeout
 from asgi_sessions.stores.base import Stored
-from asgi_sessions.stores.coalescer import ENOUGH, MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Line
 from asgi_sessions.stores.redis import RedisStore
-from asgi_sessions.stores.resp import pack
+from asgi_sessions.stores.redis.connection import ENOUGH, MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Line
+from asgi_sessions.stores.redis.resp import pack
 from tests.servers import Proxy, Server, proxy
 
 VERSION = b"version1"

@@ -101,7 +101,9 @@ async def test_swap_keeps_the_deadline_or_sets_the_one_it_is_given(redis_server:
     assert redis_server.client.pexpiretime(KEY) == int(second * 1000)
 
 
-@pytest.mark.parametrize("deadline", [-1.0, 0.0, 1.0, time.time() - 1])
+@pytest.mark.parametrize(
+    "deadline", [-1.0, 0.0, 1.0, time.time() - 1], ids=["before 1970", "1970", "a second later", "just now"]
+)
 async def test_what_is_stored_or_touched_with_a_deadline_in_the_past_is_not_there(
     store: RedisStore, deadline: float
 ) -> None:

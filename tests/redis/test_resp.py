@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_sessions.stores.resp import pack, unpack
+from asgi_sessions.stores.redis.resp import pack, unpack
 
 
 def test_commands_are_packed_as_the_protocol_says() -> None:

@@ -18,7 +18,7 @@ import anyio
 import pytest
 
 from asgi_sessions import FilesystemStore, Stored, StoreFull, StoreTimeout, StoreUnavailable
-from asgi_sessions.stores.files import LOCKS, ORPHANED_AFTER, RecordFiles
+from asgi_sessions.stores.filesystem.files import LOCKS, ORPHANED_AFTER, RecordFiles
 
 HANDLE = bytes(range(16))
 OLD, NEW = b"version1", b"version2"

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from asgi_sessions.stores.turns import Turn, _taken, is_taken
+from asgi_sessions._engine.queue import Turn, _taken, is_taken
 
 OWNER = object()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from asgi_sessions.stores.workers import Workers
+from asgi_sessions.stores.filesystem.workers import Workers
 
 SOON = 5.0  # seconds
 
@@ -130,7 +130,7 @@ async def test_workers_that_nobody_has_any_more_leave_no_thread() -> None:
 
 FORKED = """
 import asyncio, gc, os, warnings
-from asgi_sessions.stores.workers import Workers
+from asgi_sessions.stores.filesystem.workers import Workers
 
 warnings.simplefilter("ignore")  # Python warns of every fork in a process that has threads
 
@@ -156,7 +156,7 @@ def test_a_forked_process_that_drops_them_leaves_them_to_its_parent() -> None:
 
 HANGING = """
 import asyncio, os
-from asgi_sessions.stores.workers import Workers
+from asgi_sessions.stores.filesystem.workers import Workers
 
 async def work():
     workers = Workers(1)

@@ -11,7 +11,7 @@ from redis.exceptions import AskError, ClusterDownError, ReadOnlyError, TryAgain
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from .coalescer import Line, Lines
+from .connection import Line, Lines
 from .resp import unpack
 
 __all__ = ["ClusterRoute", "PoolRoute", "Route", "route_to"]

@@ -19,15 +19,15 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ..exceptions import NotSupported, StoreError, StoreFull, StoreTimeout, StoreUnavailable
-from ..loops import running_loop
-from ..record import HANDLE_SIZE
-from .base import RecordStore, Stored
-from .coalescer import Lines
-from .owners import portions
-from .redis_routes import route_to
-from .redis_scripts import BAR, CREATE, DELETE, DELIST, ENLIST, LISTED, QUARANTINE, SWAP, TOUCH, Script
+from ..._engine.loops import running_loop
+from ..._engine.record import HANDLE_SIZE
+from ...exceptions import NotSupported, StoreError, StoreFull, StoreTimeout, StoreUnavailable
+from ..base import RecordStore, Stored
+from ..owners import portions
+from .connection import Lines
 from .resp import pack
+from .routes import route_to
+from .scripts import BAR, CREATE, DELETE, DELIST, ENLIST, LISTED, QUARANTINE, SWAP, TOUCH, Script
 
 __all__ = ["RedisStore"]
 

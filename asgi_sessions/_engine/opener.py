@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from .cookies import find
-from .sealing import Sealer, Unsealed
+from ..cookies import find
+from ..crypto.seal import Sealer, Unsealed
 
 __all__ = ["LONGEST_KNOWN", "MOST_KNOWN", "Opener"]
 

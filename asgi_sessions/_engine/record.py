@@ -9,10 +9,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from .exceptions import Expired, Malformed, Superseded, Unknown
-from .lifetime import Lifetime
-from .sealing import RecordSealer, Unsealed
-from .serializers import Serializer
+from ..crypto.seal import RecordSealer, Unsealed
+from ..exceptions import ExpiredSession, MalformedSession, RegeneratedSession, UnknownSession
+from ..lifetime import Lifetime
+from ..serializers import Serializer
 
 __all__ = [
     "Change",
@@ -229,11 +229,11 @@ def digest(secret: bytes) -> bytes:
 def token_of(unsealed: Unsealed) -> Token:
     """
     Raises:
-        Malformed: it has not the size of a handle and a secret.
+        MalformedSession: it has not the size of a handle and a secret.
     """
     handle, secret = unsealed.token[:HANDLE_SIZE], unsealed.token[HANDLE_SIZE:]
     if len(secret) != SECRET_SIZE:
-        raise Malformed("the token has not the size of handle and secret")
+        raise MalformedSession("the token has not the size of handle and secret")
     return Token(handle, secret, digest(secret), unsealed.sealed_at, unsealed.stale)
 
 
@@ -242,29 +242,29 @@ def check_token(record: Record, token: Token, now: float) -> None:
     presented = token.digest
     if not compare_digest(presented, record.secret_hash):
         if record.previous_hash and now < record.previous_until and compare_digest(presented, record.previous_hash):
-            raise Superseded("the session was regenerated a moment ago, by a login as a rule")
-        raise Unknown("the store holds no session for this cookie")
+            raise RegeneratedSession("the session was regenerated a moment ago, by a login as a rule")
+        raise UnknownSession("the store holds no session for this cookie")
 
 
 def times_of(record: Record, lifetime: Lifetime, renewed_at: float, stale: bool) -> tuple[float, float]:
     """When the session ends, whatever the store or the browser keep, and when it is due for renewal (POSIX seconds).
 
     Raises:
-        Malformed: the lifetime that the record chooses can not be right.
+        MalformedSession: the lifetime that the record chooses can not be right.
     """
     if record.remember is not None:
         try:
             lifetime = lifetime.chosen(record.remember)
         except ValueError as exc:
-            raise Malformed("the record's lifetime can not be right") from exc
+            raise MalformedSession("the record's lifetime can not be right") from exc
     due_at = 0.0 if stale else lifetime.due_at(renewed_at)
     return lifetime.expires_at(renewed_at, record.started_at), due_at
 
 
 def check_end(ends_at: float, now: float) -> None:
-    """Raise Expired if the session's time is over."""
+    """Raise ExpiredSession if the session's time is over."""
     if now >= ends_at:
-        raise Expired(f"the session ended {now - ends_at:.0f} s ago")
+        raise ExpiredSession(f"the session ended {now - ends_at:.0f} s ago")
 
 
 class RecordCodec:
@@ -300,7 +300,7 @@ class RecordCodec:
         try:
             return _decode_json(data) if self.readable else _decoder.decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
-            raise Malformed(f"not a session record ({type(exc).__name__})") from exc
+            raise MalformedSession(f"not a session record ({type(exc).__name__})") from exc
 
     def known(self, token: Token, version: bytes, data: bytes, now: float) -> tuple[Loaded, dict[Any, Any]] | None:
         """What the token led to lately, with its values, if the record is still the same; all but its time was checked.
@@ -315,7 +315,7 @@ class RecordCodec:
             return None
         try:
             return loaded, self.serializer.loads_again(loaded.record.values)  # type: ignore[return-value]  # a dict
-        except Malformed:  # by a registered type's decode function, which could do it then
+        except MalformedSession:  # by a registered type's decode function, which could do it then
             return None
 
     def remember(self, token: Token, data: bytes, loaded: Loaded) -> None:
@@ -334,11 +334,11 @@ class RecordCodec:
     def values(self, record: Record) -> dict[Any, Any]:
         """
         Raises:
-            Malformed: the record's values can not be decoded, or are no dict; or a flash can not be decoded.
+            MalformedSession: the record's values can not be decoded, or are no dict; or a flash can not be decoded.
         """
         values = self.serializer.loads(record.values)
         if not isinstance(values, dict):
-            raise Malformed("the record's values are no dict")
+            raise MalformedSession("the record's values are no dict")
         for flash in record.flashes:
             self.serializer.loads(flash.message)  # now, while a refusal is still possible
         return values

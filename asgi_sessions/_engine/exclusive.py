@@ -12,13 +12,13 @@ from typing import cast
 import anyio
 from msgspec.structs import replace
 
-from .config import Binding
-from .exceptions import LeaseTimeout, NotSupported, SessionError, SessionSuperseded
+from ..config import Binding
+from ..exceptions import LeaseTimeout, NotSupported, SessionError, SessionSuperseded
+from ..session import Session
+from ..stores.base import RecordStore, blamed
 from .exchange import Exchange
-from .plans import Plan
+from .plan import Plan
 from .record import Lease, Loaded
-from .session import Session
-from .stores.base import RecordStore, blamed
 
 __all__ = ["exclusive"]
 

@@ -8,11 +8,11 @@ from typing import cast
 import anyio
 from msgspec.structs import replace
 
-from .exceptions import SessionConflict, StoreTimeout
+from ..exceptions import SessionConflict, StoreTimeout
+from ..stores.base import Commit, RecordStore, Rival
 from .owners import commit_in_step, concerns_owner
-from .plans import Plan
+from .plan import Plan
 from .record import Change, Loaded
-from .stores.base import Commit, RecordStore, Rival
 
 __all__ = ["line_up", "take", "write"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..exceptions import ResponseStarted
 from .edits import NOTHING
-from .exceptions import ResponseStarted
-from .plans import Plan
+from .plan import Plan
 
 __all__ = ["still_possible", "too_late"]
 

@@ -9,7 +9,7 @@ from typing import Self
 import anyio
 from anyio.lowlevel import current_token
 
-from ..loops import running_loop
+from .loops import running_loop
 
 __all__ = ["Turn", "is_taken"]
 

@@ -18,9 +18,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
+from ..base import Stored
 from .atomic import deadline, replace, sync
-from .base import Stored
-from .file_index import OWNERS, PRUNED_AT_ONCE, OwnerFiles
+from .index import OWNERS, PRUNED_AT_ONCE, OwnerFiles
 from .locks import BUSY, LOCKS, Locks
 
 if sys.platform != "win32":  # where it can be imported, though not used

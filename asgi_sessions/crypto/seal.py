@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from .exceptions import BadSignature, Expired, Malformed
+from ..exceptions import BadCookieSignature, ExpiredSession, MalformedSession
 from .xaes import NONCE_SIZE, OVERHEAD, XAES256GCM, InvalidTag
 
 __all__ = ["Encrypter", "OwnerNames", "RecordSealer", "Sealer", "Signer", "Unsealed"]
@@ -50,9 +50,9 @@ class Sealer(Protocol):
             value: the raw bytes of the cookie's value; each token has exactly one spelling.
 
         Raises:
-            Malformed: it has not the form of a sealed token.
-            BadSignature: it was not made by ``seal`` under one of the keys, for this cookie name.
-            Expired: it comes from more than 60 s in the future.
+            MalformedSession: it has not the form of a sealed token.
+            BadCookieSignature: it was not made by ``seal`` under one of the keys, for this cookie name.
+            ExpiredSession: it comes from more than 60 s in the future.
         """
 
     def sealed_size(self, size: int) -> int:
@@ -74,7 +74,7 @@ class Signer:
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
         if len(value) > MAX_SEALED:
-            raise Malformed("longer than any token")
+            raise MalformedSession("longer than any token")
         signed, _, signature = value.rpartition(b".")
         for sign in self._macs:
             # The text is compared, not what it decodes to: a signature has one spelling.
@@ -118,7 +118,7 @@ class Encrypter:
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
         if len(value) > MAX_SEALED:
-            raise Malformed("longer than any token")
+            raise MalformedSession("longer than any token")
         opened, index = _decrypt(self._ciphers, _decode(value), self._purpose)
         return _opened(opened, now, index > 0)
 
@@ -141,8 +141,8 @@ class RecordSealer:
     def unseal(self, data: bytes, handle: bytes) -> bytes:
         """
         Raises:
-            Malformed: too short.
-            BadSignature: not made by ``seal`` under one of the keys, for this handle.
+            MalformedSession: too short.
+            BadCookieSignature: not made by ``seal`` under one of the keys, for this handle.
         """
         return _decrypt(self._ciphers, data, self._purpose + b"\x00" + handle)[0]
 
@@ -198,45 +198,45 @@ def _encoded_size(size: int) -> int:
 def _decode(text: bytes) -> bytes:
     over = len(text) & 3
     if b"+" in text or b"/" in text:
-        raise Malformed("not base64url")
+        raise MalformedSession("not base64url")
     try:
         data = a2b_base64(text.replace(b"-", b"+").replace(b"_", b"/") + _PADDING[over], strict_mode=True)
     except Base64Error as exc:
-        raise Malformed("not base64url") from exc
+        raise MalformedSession("not base64url") from exc
     if text and text[-1] not in _LAST[over]:
-        raise Malformed("not the canonical base64url")
+        raise MalformedSession("not the canonical base64url")
     return data
 
 
-def _not_signed(signed: bytes, signature: bytes) -> Malformed | BadSignature:
+def _not_signed(signed: bytes, signature: bytes) -> MalformedSession | BadCookieSignature:
     if len(signature) != _encoded_size(SIGNATURE_SIZE):
-        return Malformed("not a signed token")
+        return MalformedSession("not a signed token")
     try:
         _decode(signed)
         _decode(signature)
-    except Malformed as exc:
+    except MalformedSession as exc:
         return exc
-    return BadSignature("the signature does not match")
+    return BadCookieSignature("the signature does not match")
 
 
 def _opened(opened: bytes, now: float, stale: bool) -> Unsealed:
     if len(opened) < TIME_SIZE:
-        raise Malformed("no timestamp")
+        raise MalformedSession("no timestamp")
     return _in_time(Unsealed(opened[TIME_SIZE:], int.from_bytes(opened[:TIME_SIZE], "big"), stale), now)
 
 
 def _in_time(unsealed: Unsealed, now: float) -> Unsealed:
     if unsealed.sealed_at > now + CLOCK_SKEW:
-        raise Expired("the token comes from the future")
+        raise ExpiredSession("the token comes from the future")
     return unsealed
 
 
 def _decrypt(ciphers: Sequence[XAES256GCM], sealed: bytes, associated: bytes) -> tuple[bytes, int]:
     if len(sealed) < NONCE_SIZE + OVERHEAD:
-        raise Malformed("too short for anything encrypted")
+        raise MalformedSession("too short for anything encrypted")
     for index, cipher in enumerate(ciphers):
         try:
             return cipher.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], associated), index
         except InvalidTag:
             continue
-    raise BadSignature("it was not encrypted under one of the keys")
+    raise BadCookieSignature("it was not encrypted under one of the keys")

@@ -14,13 +14,13 @@ from typing import cast
 import anyio
 from msgspec import UNSET
 
-from .config import Binding, Epochs
-from .exceptions import StoreUnavailable
-from .manager import SessionManager
-from .plans import Plan
+from ..config import Binding, Epochs
+from ..exceptions import StoreUnavailable
+from ..manager import SessionManager
+from ..stores.base import RecordStore
+from ..stores.owners import OwnerIndex
+from .plan import Plan
 from .record import Loaded, Owner
-from .stores.base import RecordStore
-from .stores.owners import OwnerIndex
 
 __all__ = ["commit_in_step", "concerns_owner", "epoch_of"]
 

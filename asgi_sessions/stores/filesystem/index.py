@@ -15,9 +15,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from ..owners import GENERATION_SIZE, barred
 from .atomic import deadline, replace, sync
 from .locks import BUSY, Locks
-from .owners import GENERATION_SIZE, barred
 
 if sys.platform != "win32":  # where it can be imported, though not used
     _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

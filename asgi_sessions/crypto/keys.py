@@ -11,7 +11,7 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .sealing import Encrypter, OwnerNames, RecordSealer, Sealer, Signer
+from .seal import Encrypter, OwnerNames, RecordSealer, Sealer, Signer
 
 __all__ = ["Keyring", "generate_key"]
 

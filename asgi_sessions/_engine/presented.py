@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .config import Binding
-from .cookies import find, is_prefixed
-from .exceptions import BadSignature, CookieRefused, Duplicate, Malformed, SerializationError
+from ..config import Binding
+from ..cookies import find, is_prefixed
+from ..crypto.seal import Unsealed
+from ..exceptions import BadCookieSignature, CookieRefused, DuplicateCookie, MalformedSession, SerializationError
+from ..importers import read_foreign
+from ..stores.cookie import CookieStore
 from .opener import Opener
-from .readers import read_foreign
 from .record import Loaded, check_end
-from .sealing import Unsealed
-from .stores.cookie import CookieStore
 
 __all__ = ["Headers", "read_adoptable", "read_cookies", "unseal_all"]
 
@@ -58,7 +58,7 @@ def unseal_all(binding: Binding, cookies: Sequence[bytes], now: float) -> list[U
         CookieRefused: there is none; the error of the cookie that got furthest.
     """
     if len(cookies) > 1 and is_prefixed(binding.writer.name):
-        raise Duplicate(f"the browser sent {len(cookies)} different cookies of a prefixed name")
+        raise DuplicateCookie(f"the browser sent {len(cookies)} different cookies of a prefixed name")
     tokens: list[Unsealed] = []
     error: CookieRefused | None = None
     for cookie in cookies:
@@ -80,7 +80,7 @@ def read_adoptable(binding: Binding, headers: Headers, now: float) -> tuple[dict
     cookies = find(headers, binding.writer.name)
     try:
         unseal_all(binding, cookies, now)
-    except (Malformed, BadSignature):
+    except (MalformedSession, BadCookieSignature):
         values = read_foreign(binding.readers, cookies, now)
     except CookieRefused:
         return None

@@ -8,13 +8,13 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from .config import Binding
-from .cookies import MAX_COOKIE, CookieOptions, CookieScope, CookieWriter
+from ..config import Binding
+from ..cookies import MAX_COOKIE, CookieOptions, CookieScope, CookieWriter
+from ..exceptions import CookieTooLarge
+from ..lifetime import Lifetime
+from ..session import Session, effective_options
 from .edits import NOTHING, Edits
-from .exceptions import CookieTooLarge
-from .lifetime import Lifetime
 from .record import HANDLE_SIZE, SECRET_SIZE, Change, Loaded, Record, Token, apply, digest
-from .session import Session, effective_options
 
 __all__ = ["Plan", "prepare", "renewal"]
 

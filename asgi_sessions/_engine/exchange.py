@@ -11,26 +11,26 @@ from typing import Any, cast
 import anyio
 import msgspec
 
-from .completion import undisturbed
-from .config import Binding
-from .cookies import CookieScope
-from .exceptions import (
+from ..config import Binding
+from ..cookies import CookieScope
+from ..exceptions import (
     CookieRefused,
-    Duplicate,
+    DuplicateCookie,
+    RegeneratedSession,
     SessionError,
     SessionNotLoaded,
     SessionSuperseded,
-    Superseded,
-    Unknown,
+    UnknownSession,
 )
+from ..session import Session
+from ..stores.base import RecordStore, Rival, blamed, unavailable
+from .completion import undisturbed
 from .late import still_possible, too_late
 from .opener import Opener
 from .owners import epoch_of
-from .plans import Plan, prepare, renewal
+from .plan import Plan, prepare, renewal
 from .presented import Headers, read_adoptable, read_cookies, unseal_all
 from .record import Loaded, Token, digest
-from .session import Session
-from .stores.base import RecordStore, Rival, blamed, unavailable
 from .writing import line_up, take, write
 
 __all__ = ["Exchange", "Failure", "Settings"]
@@ -178,7 +178,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             loaded, values = read_cookies(binding, cookies, known, now)
             owner = loaded.record.owner
             if owner is not None and loaded.record.owner_epoch != await epoch_of(binding, owner):
-                raise Unknown("all sessions of its owner were ended: the owner's epoch is another one now")
+                raise UnknownSession("all sessions of its owner were ended: the owner's epoch is another one now")
             session._fill(loaded, values)
             self.touched = True
         except CookieRefused as exc:
@@ -220,8 +220,8 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             session._adopt(values, encoded if self.started else binding.empty)
             return
         session._fill(None, error=reason)
-        session._superseded = isinstance(reason, Superseded)
-        if isinstance(reason, Duplicate):
+        session._superseded = isinstance(reason, RegeneratedSession)
+        if isinstance(reason, DuplicateCookie):
             logger.warning(
                 "session %r: %s; a changed path or domain of the cookie is a likely cause",
                 session.name,

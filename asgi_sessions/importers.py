@@ -12,8 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 from itsdangerous import BadData, TimestampSigner
 
+from .crypto.seal import CLOCK_SKEW, MAX_SEALED
 from .lifetime import DAY
-from .sealing import CLOCK_SKEW, MAX_SEALED
 
 __all__ = ["CookieReader", "StarletteCookies", "read_foreign"]
 

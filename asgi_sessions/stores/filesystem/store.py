@@ -13,11 +13,11 @@ from typing import Any
 
 import aiofiles.os
 
-from ..exceptions import NotSupported, StoreFull, StoreTimeout, StoreUnavailable
-from .base import RecordStore, Stored
-from .file_index import DELISTED_AT_ONCE
+from ...exceptions import NotSupported, StoreFull, StoreTimeout, StoreUnavailable
+from ..base import RecordStore, Stored
+from ..owners import portions
 from .files import BUSY, CORRUPT, RecordFiles
-from .owners import portions
+from .index import DELISTED_AT_ONCE
 from .workers import Workers
 
 __all__ = ["FilesystemStore"]
