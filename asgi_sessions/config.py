@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
-from functools import partial
+from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from ._engine.opener import Opener
-from ._engine.record import Loaded, Owner, RecordCodec, Token, token_of
+from ._engine.backends import CookieBackend, RecordBackend
+from ._engine.cache import Cache
+from ._engine.codec import RecordCodec
+from ._engine.profile import CookieProfile, Epochs, RecordProfile
 from .cookies import CookieOptions, CookieWriter, SameSite
 from .crypto.keys import Keyring
-from .crypto.seal import OwnerNames, Sealer
 from .exceptions import SessionNotConfigured
 from .importers import CookieReader
 from .lifetime import Lifetime
 from .serializers import MessagePackSerializer, Serializer
-from .session import Policy
 from .stores.base import RecordStore, Store
 from .stores.cookie import CookieStore
 from .stores.owners import OwnerIndex
 
-__all__ = ["Binding", "Configuration", "SessionConfig"]
+__all__ = ["SessionConfig"]
 
-Epochs = Callable[[Owner], int | Awaitable[int]]
+Backend = CookieBackend | RecordBackend
 
 ADOPTED_KEPT = 256  # sessions named at run time whose derived keys are kept
 
@@ -40,7 +39,13 @@ class SessionConfig:
         cookie_name: None: the same as ``name``.
         encrypt: nobody but the server can read its values: the cookie of a cookie session, else the stored bytes.
         serializer: values <-> bytes.
-        max_age, browser_session_ttl, rolling, refresh_interval, absolute_timeout: see ``Lifetime``; seconds.
+        max_age: seconds that the session and its cookie live; None: the cookie lasts until the browser closes.
+        browser_session_ttl: seconds that the record of such a browser-session cookie lives.
+        rolling: a request that accesses the session extends it. Otherwise it ends ``max_age`` after its start.
+        refresh_interval: seconds; a rolling session is renewed at most once in this time. None: a tenth of the
+            lifetime, at least 60 s, at most half of the lifetime.
+        absolute_timeout: seconds from the session's creation or its last ``regenerate()`` (login) to an end that no
+            activity moves (OWASP Session Management Cheat Sheet). None: no bound.
         path, domain, same_site, https_only, http_only, partitioned: see ``CookieOptions``.
         epochs: for cookie sessions, which no server can delete: a function, async or not, from an owner to a number
             that the application keeps; raising it ends all sessions of the owner. Such a session is loaded like one on
@@ -72,36 +77,19 @@ class SessionConfig:
     readers: Sequence[CookieReader] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding(Policy):
-    """One session's configuration, with everything static put together: keys, codec, cookie suffixes."""
-
-    store: Store
-    sealer: Sealer
-    opener: Opener[Loaded] | Opener[Token]  # of its cookies: of a cookie session's, or of one on the server
-    codec: RecordCodec
-    writer: CookieWriter
-    readers: tuple[CookieReader, ...]
-    bound: float  # seconds; of a store's writing verbs
-    owner_names: OwnerNames
-    indexed: bool  # whether the store lists the sessions of an owner
-    max_sessions: int | None  # of one owner
-    epochs: Epochs | None
-
-
 class Configuration:
     """All sessions that one middleware knows.
 
     Raises:
-        ValueError: two sessions share a name or a cookie name, or an option can not be right.
+        ValueError: two sessions share a name or a cookie name, or an option cannot be right.
     """
 
     def __init__(self, keyring: Keyring, default: SessionConfig, further: Iterable[SessionConfig]) -> None:
         self.keyring = keyring
         self.defaults = default
         self.default = self._bind(default)
-        self.bindings = {default.name: self.default}
-        self._adopted: dict[str, Binding] = {}
+        self.backends = {default.name: self.default}
+        self._adopted: Cache[str, Backend] = Cache(ADOPTED_KEPT)
         if not isinstance(further, Iterable):
             raise TypeError(f"sessions={further!r}: write a list of SessionConfig objects")
         for config in further:
@@ -109,102 +97,101 @@ class Configuration:
 
     def stores(self) -> Iterator[Store]:
         """Every store once."""
-        bindings = [*self.bindings.values(), *self._adopted.values()]
-        yield from {id(binding.store): binding.store for binding in bindings}.values()
+        yield from {id(backend.store): backend.store for backend in self._every()}.values()
 
-    def find(self, name: str) -> Binding | None:
-        return self.bindings.get(name) or self._adopted.get(name)
+    def find(self, name: str | None) -> Backend | None:
+        """The session of that name; None: the middleware's own."""
+        if name is None:
+            return self.default
+        return self.backends.get(name) or self._adopted.get(name)
 
-    def adopt(self, name: str, store: Store) -> Binding:
+    def adopt(self, name: str, store: Store) -> Backend:
         """The session ``name`` in ``store``, configured or not.
 
         Raises:
             ValueError: the name belongs to another store, or is no cookie name.
         """
-        binding = self.find(name)
-        if binding is None:
-            binding = self._bind(_fill(SessionConfig(name=name, store=store), self.defaults))
-            self._check_cookie_name(binding)
-            if len(self._adopted) >= ADOPTED_KEPT:
-                self._adopted.pop(next(iter(self._adopted)))
-            self._adopted[name] = binding
-        if binding.store is not store:
+        backend = self.find(name)
+        if backend is None:
+            backend = self._bind(_fill(SessionConfig(name=name, store=store), self.defaults))
+            self._check_cookie_name(backend)
+            self._adopted.put(name, backend)
+        if backend.store is not store:
             raise ValueError(f"session {name!r} is kept in another store; take another name, or that store")
-        return binding
+        return backend
 
     def unknown(self, name: str) -> SessionNotConfigured:
-        known = ", ".join(map(repr, self.bindings))
+        known = ", ".join(map(repr, self.backends))
         return SessionNotConfigured(
             f"no session {name!r}; configured: {known}; "
             f"add SessionConfig({name!r}) to the middleware, or name a store: get({name!r}, store=...)"
         )
+
+    def _every(self) -> list[Backend]:
+        return [*self.backends.values(), *self._adopted.values()]
 
     def _add(self, config: SessionConfig) -> None:
         if not isinstance(config, SessionConfig):
             raise TypeError(f"sessions: {config!r} must be a SessionConfig; write [SessionConfig('cart'), ...]")
         if not isinstance(config.name, str) or not config.name:
             raise TypeError(f"sessions: the name {config.name!r} must be a str such as 'cart'")
-        if config.name in self.bindings:
+        if config.name in self.backends:
             raise ValueError(f"sessions: two of the name {config.name!r}; names must differ")
-        binding = self._bind(_fill(config, self.defaults))
-        self._check_cookie_name(binding)
-        self.bindings[config.name] = binding
+        backend = self._bind(_fill(config, self.defaults))
+        self._check_cookie_name(backend)
+        self.backends[config.name] = backend
 
-    def _check_cookie_name(self, binding: Binding) -> None:
-        for other in (*self.bindings.values(), *self._adopted.values()):
-            if other.cookie_name == binding.cookie_name:
+    def _check_cookie_name(self, backend: Backend) -> None:
+        for other in self._every():
+            if other.profile.cookie_name == backend.profile.cookie_name:
                 raise ValueError(
-                    f"sessions {other.name!r} and {binding.name!r} share the cookie name {binding.cookie_name!r}; "
-                    "give one of them a cookie_name of its own"
+                    f"sessions {other.profile.name!r} and {backend.profile.name!r} share the cookie name "
+                    f"{backend.profile.cookie_name!r}; give one of them a cookie_name of its own"
                 )
 
-    def _bind(self, config: SessionConfig) -> Binding:
+    def _bind(self, config: SessionConfig) -> Backend:
+        """Check a configuration whose every option is set, and make it ready for use."""
         cookie_name = config.name if config.cookie_name is None else config.cookie_name
         for option in ("encrypt", "rolling"):
             if not isinstance(value := getattr(config, option), bool):
                 raise TypeError(f"session {config.name!r}: {option}={value!r}: write True or False")
-        options = CookieOptions(**{field.name: getattr(config, field.name) for field in fields(CookieOptions)})
-        lifetime = Lifetime(**{field.name: getattr(config, field.name) for field in fields(Lifetime) if field.init})
-        writer = CookieWriter(cookie_name, options)
-        store, serializer = config.store, config.serializer
+        options = CookieOptions(**_options(config, CookieOptions))
+        lifetime = Lifetime(**_options(config, Lifetime))
+        store, serializer, keyring = config.store, config.serializer, self.keyring
         if not isinstance(store, CookieStore | RecordStore):
             raise TypeError(f"session {config.name!r}: store={store!r} must be a store, such as MemoryStore()")
         if not isinstance(serializer, Serializer):
             raise TypeError(f"session {config.name!r}: serializer={serializer!r} must be one, such as JSONSerializer()")
-        server_side = not isinstance(store, CookieStore)
         _check_max_sessions(config, store)
-        _check_epochs(config, server_side=server_side)
-        keyring, encrypt = self.keyring, config.encrypt is True
-        sealer = keyring.encrypter(cookie_name) if encrypt and not server_side else keyring.signer(cookie_name)
-        codec = RecordCodec(
-            serializer,
-            keyring.record_encrypter(cookie_name) if encrypt and server_side else None,
-            readable=server_side,
-        )
-        opener: Opener[Loaded] | Opener[Token] = Opener(writer.name, sealer, token_of)
+        _check_epochs(config, store)
+        common: dict[str, Any] = {
+            "name": config.name,
+            "cookie_name": cookie_name,
+            "lifetime": lifetime,
+            "options": options,
+            "serializer": serializer,
+            "empty": serializer.dumps({}),
+            "writer": CookieWriter(cookie_name, options),
+            "readers": _checked_readers(config),
+        }
         if isinstance(store, CookieStore):
-            opener = Opener(writer.name, sealer, partial(store.read, codec=codec, lifetime=lifetime))
-        return Binding(
-            name=config.name,
-            cookie_name=cookie_name,
-            lifetime=lifetime,
-            options=options,
-            serializer=serializer,
-            empty=serializer.dumps({}),
-            server_side=server_side,
-            waits=server_side or config.epochs is not None,
-            epochs=config.epochs or None,
-            store=store,
-            sealer=sealer,
-            opener=opener,
+            sealer = keyring.encrypter(cookie_name) if config.encrypt else keyring.signer(cookie_name)
+            codec = RecordCodec(serializer, readable=False)
+            epochs = config.epochs or None
+            return CookieBackend(CookieProfile(**common, sealer=sealer, codec=codec, epochs=epochs), store)
+        codec = RecordCodec(serializer, keyring.record_encrypter(cookie_name) if config.encrypt else None)
+        profile = RecordProfile(
+            **common,
+            sealer=keyring.signer(cookie_name),
             codec=codec,
-            writer=writer,
-            readers=_checked_readers(config),
             owner_names=keyring.owner_names(cookie_name),
-            bound=_checked_bound(config.name, store),
-            indexed=server_side and isinstance(store, OwnerIndex),
             max_sessions=config.max_sessions_per_owner or None,
         )
+        return RecordBackend(profile, store, _checked_write_timeout(config.name, store))
+
+
+def _options(config: SessionConfig, cls: type[CookieOptions] | type[Lifetime]) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in fields(cls) if field.init}
 
 
 def _checked_readers(config: SessionConfig) -> tuple[CookieReader, ...]:
@@ -214,12 +201,12 @@ def _checked_readers(config: SessionConfig) -> tuple[CookieReader, ...]:
     return tuple(readers)
 
 
-def _checked_bound(name: str, store: Store) -> float:
-    bound: object = store.bound if isinstance(store, RecordStore) else math.inf
-    if isinstance(bound, bool) or not isinstance(bound, int | float) or not bound >= 0:
-        what = f"{type(store).__name__}.bound={bound!r}"
+def _checked_write_timeout(name: str, store: RecordStore) -> float:
+    timeout: object = store.write_timeout
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+        what = f"{type(store).__name__}.write_timeout={timeout!r}"
         raise ValueError(f"session {name!r}: {what}: must be a number of seconds, 0 or more, as a property")
-    return bound
+    return timeout
 
 
 def _check_max_sessions(config: SessionConfig, store: Store) -> None:
@@ -235,12 +222,12 @@ def _check_max_sessions(config: SessionConfig, store: Store) -> None:
         )
 
 
-def _check_epochs(config: SessionConfig, *, server_side: bool) -> None:
+def _check_epochs(config: SessionConfig, store: Store) -> None:
     if config.epochs is None:
         return
     if not callable(config.epochs):
         raise TypeError(f"session {config.name!r}: epochs={config.epochs!r}: write a function that returns a number")
-    if server_side:
+    if not isinstance(store, CookieStore):
         raise ValueError(
             f"session {config.name!r}: epochs are for cookie sessions; those of this store can be listed and ended, "
             "see SessionManager"

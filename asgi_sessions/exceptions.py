@@ -93,6 +93,12 @@ class UnknownSession(CookieRefused):
     stage = 2
 
 
+class NewerFormat(CookieRefused):
+    """Written by a newer version of this package, or in a format that this one does not know; left alone."""
+
+    stage = 2
+
+
 class RegeneratedSession(CookieRefused):
     """Its secret was replaced by ``regenerate()`` a moment ago; this request can neither read nor write."""
 

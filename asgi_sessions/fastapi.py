@@ -63,7 +63,7 @@ class _Cookie(SecurityBase):
     def _check(self, session: Session) -> None:
         """The document is made outside of any request, where nobody knows how the middleware was configured."""
         self._checked = True
-        configured = session._policy.cookie_name
+        configured = session.cookie_name
         if configured != self.cookie_name:
             logger.warning(
                 "session %r: its cookie is %r, but %r in the OpenAPI document; write use_session(%scookie_name=%r)",

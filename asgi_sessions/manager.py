@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from os import urandom
-from typing import TypeVar, cast
 
-import anyio
-
-from ._engine.record import HANDLE_SIZE, Owner, Record
-from .config import Binding, Configuration, defaults
+from ._engine.backends import RecordBackend
+from ._engine.owners import Listed
+from ._engine.record import HANDLE_SIZE, Owner
+from .config import Backend, Configuration, defaults
 from .crypto.keys import Keyring
-from .exceptions import CookieRefused, NotSupported, SessionConflict, StoreFull
+from .exceptions import NotSupported
 from .lifetime import DAY
 from .serializers import Serializer
-from .stores.base import RecordStore, blamed
-from .stores.owners import GENERATION_SIZE, OwnerIndex
+from .stores.base import RecordStore
 
 __all__ = ["SessionInfo", "SessionManager"]
-
-T = TypeVar("T")
-
-AT_ONCE = 64  # records that are read together
-ROUNDS = 20  # of revoking what is listed, while new logins keep coming
-ATTEMPTS = 40  # to delete one record that others keep changing
-LOGIN_TAKES = 600.0  # seconds that a login may last at most, from enlisting its session to its last look at the index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,25 +91,24 @@ class SessionManager:
         self._set_up(Configuration(Keyring(secret_key, fallback_keys), own, ()).default, clock, b"")
 
     @classmethod
-    def of(cls, binding: Binding, clock: Callable[[], float], current: bytes) -> SessionManager:
+    def of(cls, backend: Backend, clock: Callable[[], float], current: bytes) -> SessionManager:
         """For a session as it is configured; ``current`` is the handle of this request's, or empty."""
         manager = cls.__new__(cls)
-        manager._set_up(binding, clock, current)
+        manager._set_up(backend, clock, current)
         return manager
 
-    def _set_up(self, binding: Binding, clock: Callable[[], float], current: bytes) -> None:
-        if not isinstance(binding.store, OwnerIndex):
-            kind = type(binding.store).__name__
-            why = f"a {kind} keeps no index of owners"
-            if not binding.server_side:
+    def _set_up(self, backend: Backend, clock: Callable[[], float], current: bytes) -> None:
+        owners = backend.owners if isinstance(backend, RecordBackend) else None
+        if owners is None:
+            why = f"a {type(backend.store).__name__} keeps no index of owners"
+            if not isinstance(backend, RecordBackend):
                 why = "no server can list or end a cookie (the option epochs ends all of an owner)"
             raise NotSupported(
-                f"session {binding.name!r}: {why}; use a MemoryStore, FilesystemStore or RedisStore, or give your own "
-                "store the four methods of OwnerIndex"
+                f"session {backend.profile.name!r}: {why}; use a MemoryStore, FilesystemStore or RedisStore, or give "
+                "your own store the four methods of OwnerIndex"
             )
-        self._binding = binding
-        self._store = cast(RecordStore, binding.store)
-        self._index: OwnerIndex = binding.store
+        self._owners = owners
+        self._lifetime = backend.profile.lifetime
         self._clock = clock
         self._current = current
 
@@ -129,24 +118,15 @@ class SessionManager:
         Raises:
             StoreError: the store could not be read.
         """
-        for name in self._binding.owner_names.every(owner):
-            marks = await self._ask(self._index.listed(name))
-            handles = [*marks]
-            for start in range(0, len(handles), AT_ONCE):
-                part = handles[start : start + AT_ONCE]
-                found = await self._infos(part, owner)
-                for info in found.values():
-                    yield info
-                gone = {handle: marks[handle] for handle in part if handle not in found}
-                if gone:
-                    await self._ask(self._index.delist(name, gone))
+        async for listed in self._owners.list(owner):
+            yield self._info(listed)
 
     async def count(self, owner: Owner) -> int:
         """How many sessions of the owner are alive; StoreError as for ``list``."""
         return len([info async for info in self.list(owner)])
 
     async def revoke(self, handle: str) -> bool:
-        """End one session; a slower request of it can not bring it back.
+        """End one session; a slower request of it cannot bring it back.
 
         Returns:
             Whether there was one.
@@ -155,18 +135,7 @@ class SessionManager:
             ValueError: this is no handle.
             StoreError: the store could not do it.
         """
-        raw = _handle(handle)
-        stored = await self._ask(self._store.read(raw))
-        await self._ask(self._store.delete(raw))
-        if stored is None:
-            return False
-        try:
-            owner = self._binding.codec.decode(stored.data, raw).owner
-        except CookieRefused:
-            return True
-        for name in self._binding.owner_names.every(owner) if owner is not None else ():
-            await self._ask(self._index.delist(name, [raw]))
-        return True
+        return await self._owners.end(_handle(handle))
 
     async def revoke_all(self, owner: Owner, except_handle: str | None = None) -> int:
         """End all sessions of the owner, those too whose login is under way.
@@ -182,77 +151,11 @@ class SessionManager:
             StoreError: the store could not do it; call it again.
         """
         kept = None if except_handle is None else _handle(except_handle)
-        ended = 0
-        full: StoreFull | None = None
-        names = self._binding.owner_names.every(owner)
-        for _ in range(ROUNDS):
-            found = False
-            for name in names:
-                try:
-                    # A login that enlisted its session before this either shows below, or finds another generation.
-                    until = self._clock() + LOGIN_TAKES
-                    await self._ask(self._index.bar(name, urandom(GENERATION_SIZE), until))
-                except StoreFull as exc:  # what is there can be ended all the same
-                    full = exc
-                marks = await self._ask(self._index.listed(name))
-                marks.pop(kept or b"", None)
-                found = found or bool(marks)
-                ended += await self._end(name, marks, owner)
-            if not found and full is not None:
-                raise full
-            if not found:
-                return ended
-        raise SessionConflict(f"new logins of one owner kept coming; {ended} of its sessions were ended")
+        return await self._owners.end_all(owner, kept, self._clock())
 
-    async def end_oldest(self, owner: Owner, keep: int, current: bytes) -> None:
-        """Of more than ``keep`` sessions end the oldest; not the current one."""
-        found = sorted([info async for info in self.list(owner)], key=lambda info: info.created_at)
-        others = [info for info in found if info.handle != current.hex()]
-        for info in others[: max(0, len(found) - keep)]:
-            await self.revoke(info.handle)
-
-    async def _end(self, name: bytes, marks: dict[bytes, int], owner: Owner) -> int:
-        handles, ended = [*marks], 0
-        for start in range(0, len(handles), AT_ONCE):
-            part = handles[start : start + AT_ONCE]
-            results: dict[bytes, bool] = {}
-
-            async def end(handle: bytes, results: dict[bytes, bool] = results) -> None:
-                results[handle] = await self._delete(handle, owner)
-
-            await _together([(end, handle) for handle in part])
-            ended += sum(results.values())
-            await self._ask(self._index.delist(name, {handle: marks[handle] for handle in part}))
-        return ended
-
-    async def _delete(self, handle: bytes, owner: Owner) -> bool:
-        stored = await self._ask(self._store.read(handle))
-        for _ in range(ATTEMPTS):
-            if stored is None:
-                return False
-            record = self._decode(handle, stored.data)
-            if record is None or not _same(record.owner, owner):
-                return False
-            stored = await self._ask(self._store.delete(handle, stored.version))
-            if stored is None:
-                return True
-        raise SessionConflict(f"session {handle.hex()}: {ATTEMPTS} deletions met a newer record")
-
-    async def _infos(self, handles: Sequence[bytes], owner: Owner) -> dict[bytes, SessionInfo]:
-        found: dict[bytes, SessionInfo] = {}
-
-        async def look(handle: bytes) -> None:
-            stored = await self._ask(self._store.read(handle))
-            record = None if stored is None else self._decode(handle, stored.data)
-            if record is not None and _same(record.owner, owner):
-                expires_at = await self._ask(self._store.deadline(handle))
-                found[handle] = self._info(handle, record, expires_at)
-
-        await _together([(look, handle) for handle in handles])
-        return found
-
-    def _info(self, handle: bytes, record: Record, expires_at: float | None) -> SessionInfo:
-        lifetime = self._binding.lifetime.chosen(record.remember)
+    def _info(self, listed: Listed) -> SessionInfo:
+        handle, record, expires_at = listed
+        lifetime = self._lifetime.chosen(record.remember)
         bound = lifetime.absolute_timeout and record.started_at + lifetime.absolute_timeout
         renewed_at = None
         if lifetime.rolling and expires_at is not None and expires_at != bound:
@@ -266,19 +169,6 @@ class SessionManager:
             label=record.label,
         )
 
-    async def _ask(self, work: Awaitable[T]) -> T:
-        return await blamed(work, self._store, self._binding.name)
-
-    def _decode(self, handle: bytes, data: bytes) -> Record | None:
-        try:
-            return self._binding.codec.decode(data, handle)
-        except CookieRefused:
-            return None
-
-
-def _same(one: Owner | None, other: Owner) -> bool:
-    return type(one) is type(other) and one == other
-
 
 def _handle(text: str) -> bytes:
     try:
@@ -288,20 +178,3 @@ def _handle(text: str) -> bytes:
     if len(handle) != HANDLE_SIZE:
         raise ValueError(f"{text!r:.80} is no handle; write the 32 hexadecimal digits of session.handle")
     return handle
-
-
-async def _together(work: Sequence[tuple[Callable[[bytes], object], bytes]]) -> None:
-    """Run all at once, and raise the first error as it is."""
-    failed: list[Exception] = []
-
-    async def run(do: Callable[[bytes], object], handle: bytes) -> None:
-        try:
-            await do(handle)  # type: ignore[misc]  # each is a coroutine function
-        except Exception as exc:
-            failed.append(exc)
-
-    async with anyio.create_task_group() as group:
-        for do, handle in work:
-            group.start_soon(run, do, handle)
-    for exc in failed:
-        raise exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import anyio
@@ -15,11 +15,16 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from ._engine.exchange import Exchange, Failure, Settings
-from .config import Configuration, Epochs, SessionConfig, defaults
+from ._engine.assignment import assigned_values
+from ._engine.backends import fetch_epoch
+from ._engine.exchange import commit, outcome, save_late, saving
+from ._engine.plan import Failure, Plan, decide_all, is_different
+from ._engine.profile import Epochs
+from ._engine.state import Exchange, SessionState, Settings
+from .config import Configuration, SessionConfig, defaults
 from .cookies import SameSite, add_headers
 from .crypto.keys import Keyring
-from .exceptions import StoreError
+from .exceptions import NotSupported, SessionError, StoreError
 from .importers import CookieReader
 from .registry import SessionRegistry
 from .serializers import Serializer
@@ -32,6 +37,7 @@ logger = logging.getLogger("asgi_sessions")
 
 _SECURE = frozenset({"https", "wss"})
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start", "websocket.close"})
+_MISSING = object()
 RETRY_AFTER = 5  # seconds; what a 503 asks the client to wait
 
 
@@ -46,14 +52,14 @@ class SessionMiddleware:
         secret_key: signs and encrypts; 32 random characters or more (under 32 there is a warning, under 16 a
             ``ValueError``). ``python -m asgi_sessions keygen`` makes one.
         session_cookie: the cookie's name.
-        max_age: seconds; None: until the browser closes. See ``Lifetime``.
+        max_age: seconds; None: until the browser closes.
         path, same_site, https_only, domain, http_only, partitioned: see ``CookieOptions``.
         store: where the session lives; None: in its cookie.
         fallback_keys: former keys, accepted for reading. A cookie is sealed anew at the next response that used its
             session, an encrypted record at its next write.
         encrypt: nobody but the server can read the values; by default they are signed only.
         serializer: values <-> bytes; None: MessagePack with Python's types.
-        rolling, refresh_interval, absolute_timeout, browser_session_ttl: see ``Lifetime``; seconds.
+        rolling, refresh_interval, absolute_timeout, browser_session_ttl: see ``SessionConfig``; seconds.
         max_sessions_per_owner: a login beyond it ends the owner's oldest session; None: no limit.
         epochs: ends all cookie sessions of an owner; see ``SessionConfig``.
         readers: for cookies of another library, such as ``StarletteCookies``: accepted once, and sealed as ours.
@@ -131,10 +137,10 @@ class SessionMiddleware:
             readers=readers,
         )
         self.app = app
-        self._configuration = Configuration(Keyring(secret_key, fallback_keys), own, sessions)
-        self._settings = Settings(clock=clock, commit_timeout=commit_timeout)
+        self.configuration = Configuration(Keyring(secret_key, fallback_keys), own, sessions)
+        self.settings = Settings(clock, commit_timeout, set())
         self._autoload = autoload
-        self._loads_early = self._configuration.default.waits
+        self._loads_early = self.configuration.default.waits
         self._raises = on_store_error == "raise"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,33 +148,33 @@ class SessionMiddleware:
         if kind != "http" and kind != "websocket":
             await self._lifespan(scope, receive, send)
             return
-        settings, own = self._settings, self._configuration.default
+        settings, own = self.settings, self.configuration.default
         exchange = Exchange(settings, scope["headers"], scope.get("scheme") in _SECURE, settings.clock)
-        session = Session(own, exchange)
+        state = SessionState(own, own.profile, exchange)
+        session = Session(state)
+        opened = {own.profile.name: (state, session)}
         outer = (scope["session"], scope.get("sessions")) if "session" in scope else None
         around = outer[1] if outer is not None and isinstance(outer[1], SessionRegistry) else None
-        sessions = SessionRegistry(self._configuration, exchange, {own.name: session}, around)
-        responder = Responder(exchange, sessions, receive, send)
-        scope["session"], scope["sessions"] = session, sessions
+        responder = Responder(exchange, opened, session, scope, receive, send)
+        scope["session"] = session
+        scope["sessions"] = SessionRegistry(self.configuration, exchange, opened, around)
         try:
             if self._loads_early and (self._autoload is True or (self._autoload and self._autoload(scope))):
                 try:
-                    await exchange.load_record(session)
-                except StoreError as exc:
-                    session._failure = exc  # raised when the session is used
-            if kind == "websocket":
-                receive = responder.receive
-            await self.app(scope, receive, responder.send)
-            if exchange.touched and (not exchange.started or sessions.is_different()):
+                    await own.load(state, session)
+                except (StoreError, NotSupported) as exc:
+                    state.failure = exc  # raised when the session is used
+            await self.app(scope, receive if kind == "http" else responder.receive, responder.send)
+            if exchange.touched or scope.get("session") is not session:
                 await responder.finish()
         except BaseException as exc:
-            if exchange.started and responder.is_disconnect(exc) and sessions.is_different():
+            if exchange.started and responder.is_disconnect(exc):
                 with anyio.CancelScope(shield=True):
                     await responder.finish()
-            failure = responder.error or _store_failure(exc)
+            failure = responder.error if isinstance(responder.error, StoreError) else _store_failure(exc)
             if exchange.started or failure is None or self._raises or not isinstance(exc, Exception):
                 raise
-            await responder.refuse(scope, failure)
+            await responder.refuse(failure)
         finally:
             if outer is not None:
                 scope["session"], scope["sessions"] = outer
@@ -197,7 +203,7 @@ class SessionMiddleware:
 
     async def _each_store(self, verb: Literal["open", "close"]) -> None:
         """A store that is down now may be up when it is needed: say so, and let the application start."""
-        for store in self._configuration.stores():
+        for store in self.configuration.stores():
             try:
                 await getattr(store, verb)()
             except Exception:
@@ -212,50 +218,35 @@ class Responder(msgspec.Struct, eq=False):
     """
 
     _exchange: Exchange
-    _sessions: SessionRegistry
+    _opened: dict[str, tuple[SessionState, Session]]
+    _session: Session  # the middleware's own
+    _scope: Scope
     _receive: Receive
     _send: Send
     _disconnected: bool = False
     _broken: bool = False  # the application answers an error of its own: nothing is committed
-    error: StoreError | None = None
+    error: SessionError | None = None
 
     def __repr__(self) -> str:
         return f"<Responder of {self._exchange}>"
 
-    def send(self, message: Message) -> Awaitable[None]:
+    async def send(self, message: Message) -> None:
         """Commit before the start of the response, pass everything else through."""
         exchange = self._exchange
         if exchange.started:
-            return self._pass(message) if exchange.stored and exchange.accessed else self._send(message)
-        if message["type"] not in _STARTS:
-            if self.error is not None:
-                raise self.error
-            return self._send(message)
-        if not exchange.accessed:
+            if exchange.ended:
+                await self._end_doomed()
+        elif message["type"] in _STARTS:
+            if exchange.accessed or self._scope.get("session") is not self._session:
+                message = await self._commit(message)
             exchange.started = True
-            return self._send(message)
-        return self._send_start(message)
-
-    def _send_start(self, message: Message) -> Awaitable[None]:
-        exchange = self._exchange
-        if message["type"] == "websocket.close":  # refused before accept; no header can go with it
-            exchange.started = True
-            return self._send(message)
-        if message.get("status", 200) >= 500:
-            self._broken = True
-            return self._send(self._start(message))
-        if self.error is not None:
+        elif self.error is not None:
             raise self.error
-        if exchange.lock is not None and exchange.lock.locked():
-            return self._send_after_save(message)
-        if exchange.epochs and self._sessions.joins():
-            return self._send_after_epochs(message)
-        plans = self._sessions.prepare() if exchange.touched else ()
-        if exchange.stored and plans:
-            return self._send_after(exchange.commit(plans), message)
-        for plan in plans:
-            exchange.finish(plan)
-        return self._send(self._start(message))
+        try:
+            await self._send(message)
+        except OSError:
+            self._disconnected = True
+            raise
 
     async def receive(self) -> Message:
         await self._end_doomed()
@@ -263,15 +254,21 @@ class Responder(msgspec.Struct, eq=False):
 
     async def finish(self) -> None:
         """Commit what was changed since the response started, now that the application returned."""
-        if self._exchange.started:
-            if not self._broken:
-                await self._sessions.finish()
-        elif self.error is not None:
-            raise self.error
+        if not self._exchange.started:
+            if self.error is not None:
+                raise self.error
+        elif not self._broken:
+            try:
+                await self._take_assigned()
+            except SessionError as exc:
+                logger.error("session %r: late changes are lost: %s", self._session.name, exc)
+            if any(is_different(state, session) for state, session in self._opened.values()):
+                await save_late(self._exchange, self._opened.values())
 
-    async def refuse(self, scope: Scope, failure: StoreError) -> None:
+    async def refuse(self, failure: StoreError) -> None:
         """Answer 503; the cookies of sessions that were committed are still delivered."""
         logger.error("answered 503, a session store failed: %s", failure, exc_info=failure)
+        scope = self._scope
         if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
             await self._send({"type": "websocket.close", "code": 1013, "reason": "try again later"})
             return
@@ -281,7 +278,7 @@ class Responder(msgspec.Struct, eq=False):
             (b"retry-after", b"%d" % RETRY_AFTER),
             (b"cache-control", b"no-store"),
         ]
-        await self._send(self._start({"type": f"{kind}.start", "status": 503, "headers": headers}))
+        await self._send(self._with_headers({"type": f"{kind}.start", "status": 503, "headers": headers}))
         await self._send({"type": f"{kind}.body", "body": b"Service Unavailable"})
 
     def is_disconnect(self, exc: BaseException) -> bool:
@@ -289,60 +286,96 @@ class Responder(msgspec.Struct, eq=False):
         gone = (ClientDisconnect, WebSocketDisconnect, anyio.get_cancelled_exc_class())
         return self._disconnected or isinstance(exc, gone)
 
-    async def _send_after_epochs(self, message: Message) -> None:
+    async def _commit(self, message: Message) -> Message:
+        """Commit all sessions; the message with the headers that they ask for."""
+        exchange = self._exchange
+        if message["type"] == "websocket.close":  # refused before accept; no header can go with it
+            return message
+        if message.get("status", 200) >= 500:
+            self._broken = True
+            return self._with_headers(message)
+        if self.error is not None:
+            raise self.error
         try:
-            await self._sessions.fetch_epochs()
-        except StoreError as exc:
+            if self._scope.get("session") is not self._session:
+                await self._take_assigned()
+            if exchange.lock is not None and exchange.lock.locked():
+                async with saving(exchange):
+                    pass
+            if exchange.epochs:
+                for state, _ in [*self._opened.values()]:
+                    await fetch_epoch(state)
+        except (StoreError, NotSupported) as exc:
             self.error = exc
             raise
-        await self.send(message)
+        if exchange.touched:
+            plans, failures = decide_all(self._opened.values())
+            if plans:
+                failures += await self._carry_out(plans)
+            if failures:
+                self.error = outcome(failures)
+                if self.error is not None:
+                    raise self.error
+        return self._with_headers(message)
 
-    async def _send_after_save(self, message: Message) -> None:
-        async with self._exchange.saving():
-            pass
-        await self.send(message)
-
-    async def _send_after(self, commit: Awaitable[Sequence[Failure]], message: Message) -> None:
+    async def _carry_out(self, plans: list[Plan]) -> list[Failure]:
         exchange = self._exchange
         exchange.committing = True
         try:
-            failures = await commit
+            return await commit(exchange, plans)
         finally:
             exchange.committing = False
             if exchange.committed is not None:
                 exchange.committed.set()
-        for plan, error in failures:
-            if isinstance(error, StoreError):
-                self.error = self.error or error
-            elif plan.writes:
-                logger.warning("%s", error)
-        if self.error is not None:
-            raise self.error
-        await self._send(self._start(message))
 
-    def _start(self, message: Message) -> Message:
-        """The message with the headers that the sessions ask for."""
+    def _with_headers(self, message: Message) -> Message:
         exchange = self._exchange
         exchange.started = True
         headers = list(message.get("headers", ()))
         if exchange.accessed:
-            cookies = exchange.set_cookies
-            add_headers(headers, cookies.values() if cookies else ())
+            add_headers(headers, exchange.set_cookies.values() if exchange.set_cookies else ())
         return {**message, "headers": headers}
 
-    async def _pass(self, message: Message) -> None:
-        if self._exchange.ended:
-            await self._end_doomed()
-        try:
-            await self._send(message)
-        except OSError:
-            self._disconnected = True
-            raise
+    async def _take_assigned(self) -> None:
+        """Make what the application put into ``scope["session"]`` the session's values."""
+        scope, session = self._scope, self._session
+        value = scope.get("session", _MISSING)
+        if isinstance(value, Session):  # ours, or that of a middleware inside
+            return
+        state, _ = self._opened[session.name]
+        values = assigned_values(value, text=state.profile.serializer.text)
+        if values is None:
+            _warn_about_scope(self._exchange.settings, value)
+            return
+        scope["session"] = session
+        if state.pending:
+            await state.backend.load(state, session)
+        if not values:
+            if session or not session.is_new:
+                session.invalidate()
+            return
+        for key in session.keys() - values.keys():
+            del session[key]
+        session.update(values)
 
     async def _end_doomed(self) -> None:
         """A late ``invalidate()`` does not wait for the application to return."""
-        if self._exchange.started and not self._broken and self._sessions.doomed:
-            await self._sessions.finish()
+        if self._exchange.started and not self._broken:
+            for state, _ in self._opened.values():
+                if state.edits.doomed is not None:
+                    await save_late(self._exchange, self._opened.values())
+                    return
+
+
+def _warn_about_scope(settings: Settings, value: object) -> None:
+    kind = "nothing" if value is _MISSING else f"a {type(value).__module__}.{type(value).__qualname__}"
+    if kind not in settings.warned:
+        settings.warned.add(kind)
+        logger.warning(
+            "scope['session'] holds %s instead of this middleware's session, which stays as it is; another session "
+            "middleware inside this one is a likely cause; to replace the values assign a dict, to end it None",
+            kind,
+        )
 
 
 def _store_failure(exc: BaseException) -> StoreError | None:

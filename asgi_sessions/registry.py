@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import anyio
 import msgspec
 
-from ._engine.edits import NOTHING
-from ._engine.exchange import Exchange
+from ._engine.exchange import save_all
 from ._engine.exclusive import exclusive
-from ._engine.plan import Plan, prepare
-from .config import Binding, Configuration
-from .exceptions import SessionError, SessionNotConfigured, SessionSuperseded, StoreError
+from ._engine.state import Exchange, SessionState
+from .config import Backend, Configuration
+from .exceptions import SessionNotConfigured
 from .manager import SessionManager
 from .session import Session
 from .stores.base import Store
-
-logger = logging.getLogger("asgi_sessions")
 
 __all__ = ["SessionRegistry", "get_session", "get_sessions"]
 
@@ -35,7 +31,7 @@ class SessionRegistry(msgspec.Struct, eq=False):
 
     _configuration: Configuration
     _exchange: Exchange
-    _sessions: dict[str, Session]
+    _opened: dict[str, tuple[SessionState, Session]]
     _outer: SessionRegistry | None = None  # of the middleware around this one
     _loading: anyio.Lock | None = None
 
@@ -53,17 +49,7 @@ class SessionRegistry(msgspec.Struct, eq=False):
             ValueError: the name is no cookie name, or belongs to another store.
             StoreError: it could not be loaded; the next call tries again.
         """
-        name = self._configuration.default.name if name is None else name
-        session = self._sessions.get(name)
-        if session is None or store is not None:
-            binding = self._configuration.find(name) if store is None else self._configuration.adopt(name, store)
-            if binding is None:
-                if self._outer is not None:
-                    return await self._outer.get(name)
-                raise self._configuration.unknown(name)
-            session = self._sessions.get(name) or self._open(binding)
-        if session._pending:
-            await self._load(session)
+        session = (await self._open(name, store))[1]
         session.mark_accessed()
         return session
 
@@ -95,8 +81,7 @@ class SessionRegistry(msgspec.Struct, eq=False):
             TypeError: the class can not be a model, or ``default`` makes something else.
             SessionNotConfigured, ValueError, StoreError: as ``get()``.
         """
-        session = await self.get(name, store=store)
-        return session._model(model, default)
+        return (await self.get(name, store=store)).model(model, default)
 
     async def save(self) -> None:
         """Commit everything that was changed, now; all sessions are prepared before one is written.
@@ -104,14 +89,10 @@ class SessionRegistry(msgspec.Struct, eq=False):
         Raises:
             ExceptionGroup: names each session that failed, with its error; see ``Session.save``.
         """
-        async with self._exchange.saving():
-            await self.fetch_epochs()
-            plans, failed = self._prepared()
-            if not failed:
-                failed = {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
-        if failed:
-            names = ", ".join(map(repr, failed))
-            raise ExceptionGroup(f"sessions not saved: {names}", list(failed.values()))
+        failures = await save_all(self._exchange, self._opened.values())
+        if failures:
+            names = ", ".join(repr(failure.session) for failure in failures)
+            raise ExceptionGroup(f"sessions not saved: {names}", [failure.error for failure in failures])
 
     def exclusive(
         self, name: str | None = None, *, lease: float = 10.0, timeout: float = 5.0
@@ -134,7 +115,7 @@ class SessionRegistry(msgspec.Struct, eq=False):
             SessionSuperseded: the session was ended or regenerated meanwhile.
             StoreError: the store could not do it.
         """
-        return exclusive(self._exchange, self.get(name), lease=lease, timeout=timeout)
+        return self._exclusive(name, lease, timeout)
 
     def manager(self, name: str | None = None) -> SessionManager:
         """Lists and revokes the sessions of an owner; the session of this request is marked as the current one.
@@ -146,129 +127,54 @@ class SessionRegistry(msgspec.Struct, eq=False):
             SessionNotConfigured: nobody knows that name.
             NotSupported: the session lives in its cookie, or its store has no index of owners.
         """
-        name = self._configuration.default.name if name is None else name
-        binding = self._configuration.find(name)
-        if binding is None:
+        backend = self._configuration.find(name)
+        if backend is None:
             if self._outer is not None:
                 return self._outer.manager(name)
-            raise self._configuration.unknown(name)
-        session = self._sessions.get(name)
-        current = session._loaded.handle if session is not None and session._loaded is not None else b""
-        return SessionManager.of(binding, self._exchange.now, current)
+            raise self._configuration.unknown(str(name))
+        opened = self._opened.get(backend.profile.name)
+        loaded = None if opened is None else opened[0].loaded
+        return SessionManager.of(backend, self._exchange.now, b"" if loaded is None else loaded.handle)
 
     def __iter__(self) -> Iterator[Session]:
-        return iter([session for session in self._sessions.values() if not session._pending])
-
-    # -- for the middleware -----------------------------------------------------------------------------------------
-
-    @property
-    def doomed(self) -> bool:
-        """Whether a record waits to be deleted."""
-        for session in self._sessions.values():  # noqa: SIM110 - a generator costs more than the answer
-            if session._edits.doomed is not None:
-                return True
-        return False
-
-    def joins(self) -> bool:
-        """Whether a cookie session got an owner whose epoch has to be fetched."""
-        for session in self._sessions.values():  # noqa: SIM110 - a generator costs more than the answer
-            if _joins(session):
-                return True
-        return False
-
-    async def fetch_epochs(self) -> None:
-        """
-        Raises:
-            StoreError: an owner's epoch could not be fetched.
-        """
-        for session in [*self._sessions.values()]:  # another task may open a further one meanwhile
-            if _joins(session):
-                await self._exchange.fetch_epoch(session)
-
-    def prepare(self) -> list[Plan]:
-        """What is to be committed before the response starts.
-
-        Raises:
-            SerializationError, CookieTooLarge: the first session that can not be stored; none will be.
-        """
-        exchange = self._exchange
-        now = exchange.now()
-        plans: list[Plan] = []
-        for session in self._sessions.values():
-            if not session.accessed:
-                continue
-            if session._superseded:
-                _give_up(session, exchange)
-                continue
-            plan = prepare(session, now, exchange.secure)
-            if plan is None and exchange.set_cookies:
-                plan = exchange.renew_waiting(session)
-            if plan is not None:
-                plans.append(plan)
-        return plans
-
-    def is_different(self) -> bool:
-        """Whether a session was changed since it was committed."""
-        for session in self._sessions.values():
-            if session._written or session._edits is not NOTHING or (session._shared and session._is_different()):
-                return True
-        return False
-
-    async def finish(self) -> None:
-        """Commit what was changed after the response started; log what can not be."""
-        async with self._exchange.saving():
-            plans, failed = self._prepared()
-            failed |= {plan.binding.name: error for plan, error in await self._exchange.commit(plans)}
-        for name, error in failed.items():
-            cause = error if isinstance(error, StoreError) else None  # the application's errors say it all
-            logger.error("session %r: late changes are lost: %s", name, error, exc_info=cause)
-
-    def _prepared(self) -> tuple[list[Plan], dict[str, SessionError]]:
-        """What is to be done, and by name why some sessions can not be committed."""
-        plans: list[Plan] = []
-        failed: dict[str, SessionError] = {}
-        for session in self:
-            if not session.accessed:
-                continue
-            try:
-                plan = self._exchange.prepare(session)
-            except SessionError as exc:
-                failed[session.name] = exc
-                continue
-            plans += [plan] if plan is not None else []
-        return plans, failed
+        return iter([session for state, session in self._opened.values() if not state.pending])
 
     def __repr__(self) -> str:
-        return f"<SessionRegistry {', '.join(self._sessions)}>"
+        return f"<SessionRegistry {', '.join(self._opened)}>"
 
-    def _open(self, binding: Binding) -> Session:
-        session = self._sessions[binding.name] = Session(binding, self._exchange)
-        return session
+    async def _open(self, name: str | None, store: Store | None = None) -> tuple[SessionState, Session]:
+        """The session of that name and its state, loaded."""
+        backend = self._find(name, store)
+        if backend is None:
+            if self._outer is not None:
+                return await self._outer._open(name)
+            raise self._configuration.unknown(str(name))
+        opened = self._opened.get(backend.profile.name)
+        if opened is None:
+            state = SessionState(backend, backend.profile, self._exchange)
+            opened = self._opened[backend.profile.name] = state, Session(state)
+        state, session = opened
+        if state.pending:
+            if self._loading is None:
+                self._loading = anyio.Lock(fast_acquire=True)
+            async with self._loading:
+                if state.pending:
+                    await backend.load(state, session)
+                    state.failure = None  # of the attempt before, whose traceback refers to the session
+        return opened
 
-    async def _load(self, session: Session) -> None:
-        if not session._policy.waits:
-            session.mark_accessed()
-            return
-        if self._loading is None:
-            self._loading = anyio.Lock()
-        async with self._loading:
-            if session._pending:
-                await self._exchange.load_record(session)
-                session._failure = None  # of the attempt before, whose traceback refers to the session
+    def _find(self, name: str | None, store: Store | None) -> Backend | None:
+        configuration = self._configuration
+        if store is None:
+            return configuration.find(name)
+        return configuration.adopt(configuration.default.profile.name if name is None else name, store)
 
-
-def _give_up(session: Session, exchange: Exchange) -> None:
-    try:
-        exchange.give_up(session)
-    except SessionSuperseded as exc:
-        logger.warning("%s", exc)
-
-
-def _joins(session: Session) -> bool:
-    binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
-    if binding.epochs is None or session._owner_epoch is not None:
-        return False
-    return isinstance(session._edits.owner, str | int)
+    @asynccontextmanager
+    async def _exclusive(self, name: str | None, lease: float, timeout: float) -> AsyncIterator[Session]:
+        state, session = await self._open(name)
+        session.mark_accessed()
+        async with exclusive(state, session, lease=lease, timeout=timeout):
+            yield session
 
 
 def get_sessions(connection: Any) -> SessionRegistry:

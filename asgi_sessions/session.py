@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from os import urandom
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, TypeVar
 
-from msgspec import UNSET
 from msgspec.structs import replace
 
-from ._engine.edits import NOTHING, Edits
-from ._engine.record import Change, Flash, Loaded, Owner
-from .attributes import category_of, label_of, owner_of
+from ._engine.backends import RecordBackend, fill
+from ._engine.exchange import reload, save
+from ._engine.plan import lifetime_of, waiting_flashes
+from ._engine.record import Flash, Owner, Record
+from ._engine.state import SessionState
 from .cookies import CookieOptions
-from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError, SessionError, StoreError
-from .lazydict import PLACEHOLDER, LazyDict
-from .lifetime import Lifetime
+from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError, SessionError
 from .models import Views
-from .serializers import Serializer
 
-__all__ = ["FlashMessage", "Policy", "Session"]
+if TYPE_CHECKING:
+    from _collections_abc import dict_items, dict_keys, dict_values
 
-logger = logging.getLogger("asgi_sessions")
+__all__ = ["FlashMessage", "Session"]
 
 M = TypeVar("M")
+
+PLACEHOLDER = object()
+LONGEST_LABEL = 1024  # characters; a list of sessions shows a few words of each
+SMALLEST_OWNER, LARGEST_OWNER = -(2**63), 2**64 - 1  # the numbers that MessagePack has
+
+_IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes})
+_EMPTY = Record(values=b"", created_at=0, started_at=0)  # the attributes of a new session
 
 
 class FlashMessage(NamedTuple):
@@ -35,35 +40,177 @@ class FlashMessage(NamedTuple):
     message: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What the configuration says about one session."""
+class LazyDict(dict[Any, Any]):
+    """A real ``dict`` that is filled at its first access, and whose methods note each access and each modification.
 
-    name: str
-    cookie_name: str
-    lifetime: Lifetime
-    options: CookieOptions
-    serializer: Serializer
-    empty: bytes  # an encoded dict without keys
-    server_side: bool
-    waits: bool  # whether loading it takes I/O
+    Until it is filled it holds one private placeholder: C code that asks for its length or its items either goes
+    through the methods below (``json.dumps``) or fails loudly at a key that is no string, and never takes it
+    for an empty dict.
 
+    Attributes:
+        accessed: whether it was used in any way.
+        modified: whether one of its own methods changed it, or ``mark_modified()`` was called. For information: a
+            commit compares values.
+    """
 
-class Exchange(Protocol):
-    """The request and response, or websocket, that a session belongs to."""
+    __slots__ = ("__dict__", "__weakref__", "_state", "accessed", "modified")
 
-    started: bool
-    accessed: bool
-    touched: bool
-    ended: bool
+    def __init__(self, state: SessionState) -> None:
+        dict.setdefault(self, PLACEHOLDER)  # not super().__init__(): every request pays for it
+        self.accessed = self.modified = False
+        self._state = state
 
-    def now(self) -> float: ...
-    def load(self, session: Session) -> None: ...
-    async def save(self, session: Session) -> None: ...
-    async def reload(self, session: Session) -> None: ...
+    def mark_accessed(self) -> None:
+        """Load the session if that needs no I/O, and note that this request used it (``Vary: Cookie``).
 
+        Every method of the dict calls it, and so does Starlette's ``request.session``.
 
-NO_VALUES: Mapping[Any, Any] = {}
+        Raises:
+            SessionNotLoaded: the session lives on the server and was not loaded; ``await registry.get(name)`` first.
+            StoreUnavailable: it could not be loaded before the application ran.
+        """
+        state = self._state
+        if state.pending:
+            if state.failure is not None:
+                raise state.failure
+            state.backend.load_now(state, self)
+        self.accessed = state.exchange.accessed = True
+
+    def mark_modified(self) -> None:
+        """Note a modification; never needed for a change to be saved."""
+        if not self.accessed:
+            self.mark_accessed()
+        state = self._state
+        self.modified = state.written = state.exchange.touched = True
+
+    def _mark_shared(self) -> None:
+        """Note that from now on a value may change unseen."""
+        state = self._state
+        state.shared = state.exchange.touched = True
+
+    def __getitem__(self, key: Any) -> Any:
+        if not self.accessed:
+            self.mark_accessed()
+        value = dict.__getitem__(self, key)
+        if type(value) not in _IMMUTABLE:
+            self._mark_shared()
+        return value
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        if not self.accessed:
+            self.mark_accessed()
+        value = dict.get(self, key, default)
+        if type(value) not in _IMMUTABLE:
+            self._mark_shared()
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        self.mark_accessed()
+        return dict.__contains__(self, key)
+
+    def __iter__(self) -> Iterator[Any]:
+        self.mark_accessed()
+        return dict.__iter__(self)
+
+    def __reversed__(self) -> Iterator[Any]:
+        self.mark_accessed()
+        return dict.__reversed__(self)
+
+    def __len__(self) -> int:
+        self.mark_accessed()
+        return dict.__len__(self)
+
+    def keys(self) -> dict_keys[Any, Any]:
+        self.mark_accessed()
+        return dict.keys(self)
+
+    def values(self) -> dict_values[Any, Any]:
+        self.mark_accessed()
+        self._mark_shared()
+        return dict.values(self)
+
+    def items(self) -> dict_items[Any, Any]:
+        self.mark_accessed()
+        self._mark_shared()
+        return dict.items(self)
+
+    def copy(self) -> dict[Any, Any]:
+        """A plain dict with the same values."""
+        self.mark_accessed()
+        self._mark_shared()
+        return dict.copy(self)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return dict, (self.copy(),)  # copy.deepcopy() and pickle get the values, never the connection
+
+    def __eq__(self, other: object) -> bool:
+        self.mark_accessed()
+        return dict.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        self.mark_accessed()
+        return dict.__ne__(self, other)
+
+    def __or__(self, other: Any) -> dict[Any, Any]:
+        merged: dict[Any, Any] = self.copy() | other
+        return merged
+
+    def __ror__(self, other: Any) -> dict[Any, Any]:
+        return other | self.copy()  # type: ignore[no-any-return]  # a dict, or NotImplemented raised by it
+
+    def __repr__(self) -> str:
+        try:
+            self.mark_accessed()
+        except SessionError as exc:
+            return f"<{type(self).__name__}: {exc}>"
+        return dict.__repr__(self)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if not self.accessed:
+            self.mark_accessed()
+        if self._state.written is not True or not self.modified:
+            self.mark_modified()
+        if type(value) not in _IMMUTABLE or type(key) is not str:
+            self._mark_shared()  # whoever wrote a list may still have it in hand
+        dict.__setitem__(self, key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self.mark_modified()
+        dict.__delitem__(self, key)
+
+    def __ior__(self, other: Any) -> Self:
+        self.mark_modified()
+        self._mark_shared()
+        dict.update(self, other)
+        return self
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        self.mark_modified()
+        self._mark_shared()
+        dict.update(self, *args, **kwargs)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        self.mark_accessed()
+        self._mark_shared()
+        if not dict.__contains__(self, key):
+            self.mark_modified()
+        return dict.setdefault(self, key, default)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        self.mark_accessed()
+        if dict.__contains__(self, key):
+            self.mark_modified()
+        return dict.pop(self, key, *default)
+
+    def popitem(self) -> tuple[Any, Any]:
+        self.mark_accessed()
+        item = dict.popitem(self)
+        self.mark_modified()
+        return item
+
+    def clear(self) -> None:
+        self.mark_modified()
+        dict.clear(self)
 
 
 class Session(LazyDict):
@@ -78,178 +225,63 @@ class Session(LazyDict):
             a commit compares values.
     """
 
-    # What most requests ask for has slots: in 3.11 an attribute of a dict's subclass takes five times as long.
-    __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_base",
-        "_edits",
-        "_exchange",
-        "_filling",
-        "_loaded",
-        "_pending",
-        "_policy",
-        "_superseded",
-        "_view",
-    )
-
-    _failure: StoreError | None = None  # why it could not be loaded yet
-    _error: CookieRefused | None = None
-    _owner_epoch: int | None = None  # of the owner that was set, once it is known
-    _holder = b""  # of the lease, inside an exclusive section
-    _adopted = False  # the browser has a cookie of another library that stands for this session
-
-    def __init__(self, policy: Policy, exchange: Exchange) -> None:
-        dict.setdefault(self, PLACEHOLDER)  # not super().__init__(): every request pays for it
-        self.accessed = self.modified = self._written = self._shared = False
-        self._policy = policy
-        self._exchange = exchange
-        # What was loaded, and what this request did to it.
-        self._pending = True  # not loaded yet
-        self._filling = 0  # how often it was filled
-        self._loaded: Loaded | None = None
-        self._base = b""
-        self._edits = NOTHING
-        self._superseded = False  # it commits nothing any more
-        self._view: Views | None = None  # the models that it is seen through
-
-    # -- loading ----------------------------------------------------------------------------------------------------
-
-    def mark_accessed(self) -> None:
-        """Load the session if that needs no I/O, and note that this request used it (``Vary: Cookie``).
-
-        Raises:
-            SessionNotLoaded: the session lives on the server and was not loaded; ``await registry.get(name)`` first.
-            StoreUnavailable: it could not be loaded before the application ran.
-        """
-        if self._pending:
-            if self._failure is not None:
-                raise self._failure
-            self._exchange.load(self)
-        self.accessed = self._exchange.accessed = True
-
-    def mark_modified(self) -> None:
-        if not self.accessed:
-            self.mark_accessed()
-        self.modified = self._written = self._exchange.touched = True
-
-    def _mark_shared(self) -> None:
-        self._shared = self._exchange.touched = True
-
-    def _fill(
-        self, loaded: Loaded | None, values: Mapping[Any, Any] = NO_VALUES, error: CookieRefused | None = None
-    ) -> None:
-        """Take what was found in the store and its decoded values, or nothing; drops what this request did so far."""
-        if self._pending:
-            self._pending = False
-        else:
-            self._forget()
-        if loaded is None:
-            self._base = self._policy.empty
-            dict.clear(self)
-        else:
-            self._loaded = loaded
-            self._base = loaded.record.values
-            dict.clear(self)
-            dict.update(self, values)
-        if error is not None:
-            self._error = error
-
-    def _forget(self) -> None:
-        """What this request did so far, and what was loaded."""
-        self._filling += 1
-        self._edits = NOTHING
-        self._loaded = self._error = self._view = None
-        self._written = self._shared = self._superseded = False
-
-    def _adopt(self, values: Mapping[Any, Any], base: bytes) -> None:
-        """Take what a cookie of another library held; unless ``base`` is that too, it waits to be committed."""
-        self._fill(None)
-        dict.update(self, values)
-        self._adopted = True
-        self._base = base
-        if base == self._policy.empty:
-            self._written = self._shared = self._exchange.touched = True
-
-    def _refill_ended(self) -> None:
-        """Drop what this request did to a session without a record; what ended before stays ended."""
-        ended, superseded = Edits(doomed=self._edits.doomed, ended=self._edits.ended), self._superseded
-        self._fill(None, error=self.error)
-        self._superseded = superseded
-        self._edits = NOTHING if ended == NOTHING else ended
-
-    def _edit(self, **changed: Any) -> None:
-        self._edits = replace(self._edits, **changed)
-        self._exchange.touched = True
-
-    def _committed(self, loaded: Loaded | None, values: bytes, edits: Edits, filling: int) -> None:
-        """Note a commit of ``values`` and ``edits``; what was done while it was under way stays to be committed."""
-        if self._filling == filling:
-            self._loaded = loaded
-            self._base = values
-            if self._written is values:
-                self._written = False
-            if edits is not NOTHING or self._edits is not NOTHING:
-                self._edits = NOTHING if self._edits is edits else self._edits.since(edits)
-        elif self._edits.ended and loaded is not None:  # a logout is final, whatever it overtook
-            self._edit(doomed=loaded)
-        elif self._edits.doomed is not None and self._edits.doomed is edits.doomed:  # this commit has deleted it
-            self._edit(doomed=None)
+    __slots__ = ()
 
     # -- what it is -------------------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
         """The name it is configured under."""
-        return self._policy.name
+        return self._state.profile.name
+
+    @property
+    def cookie_name(self) -> str:
+        """The name of its cookie."""
+        return self._state.profile.cookie_name
 
     @property
     def handle(self) -> str | None:
         """The public name of its record, as 32 hexadecimal digits; safe to log. None if there is no record."""
         self.mark_accessed()
-        return self._loaded.handle.hex() if self._loaded and self._loaded.handle else None
+        loaded = self._state.loaded
+        return loaded.handle.hex() if loaded and loaded.handle else None
 
     @property
     def error(self) -> CookieRefused | None:
         """Why the cookie that the browser presented was refused; None if it was accepted or there was none."""
         self.mark_accessed()
-        return self._error
+        return self._state.error
 
     @property
     def is_new(self) -> bool:
         """Whether nothing was found for this visitor, or it was invalidated."""
         self.mark_accessed()
-        return self._loaded is None
+        return self._state.loaded is None
 
     @property
     def created_at(self) -> float:
         """When it was created, in POSIX seconds; now, if it is new."""
         self.mark_accessed()
-        return float(self._loaded.record.created_at) if self._loaded else self._exchange.now()
+        loaded = self._state.loaded
+        return float(loaded.record.created_at) if loaded else self._state.exchange.now()
 
     @property
     def expires_at(self) -> float:
         """When it ends if nothing renews it, in POSIX seconds; for a new session, if it were committed now."""
         self.mark_accessed()
-        lifetime = self._lifetime
-        if self._loaded is None:
-            now = self._exchange.now()
+        lifetime, loaded = lifetime_of(self._state), self._state.loaded
+        if loaded is None:
+            now = self._state.exchange.now()
             return lifetime.expires_at(renewed_at=now, started_at=now)
-        record = self._loaded.record
-        return lifetime.expires_at(renewed_at=self._loaded.renewed_at, started_at=record.started_at)
+        return lifetime.expires_at(renewed_at=loaded.renewed_at, started_at=loaded.record.started_at)
 
     @property
     def max_age(self) -> float | None:
         """The lifetime in force, in seconds, chosen at run time or configured; None: until the browser closes."""
         self.mark_accessed()
-        return self._lifetime.max_age
+        return lifetime_of(self._state).max_age
 
-    @property
-    def _lifetime(self) -> Lifetime:
-        chosen = self._edits.remember
-        if chosen is UNSET:
-            chosen = None if self._loaded is None else self._loaded.record.remember
-        return self._policy.lifetime if chosen is None else self._policy.lifetime.chosen(chosen)
+    # -- attributes: fields of the record that the application sets -------------------------------------------------
 
     @property
     def owner(self) -> Owner | None:
@@ -259,22 +291,20 @@ class Session(LazyDict):
 
         Raises:
             TypeError: set to anything but a str, an int or None.
-            ValueError: set to what can not be stored: an int of more than 64 bits, a lone surrogate.
+            ValueError: set to what cannot be stored: an int of more than 64 bits, a lone surrogate.
             ResponseStarted: set to another principal after the response started.
         """
-        self.mark_accessed()
-        if self._edits.owner is not UNSET:
-            return self._edits.owner
-        return self._loaded.record.owner if self._loaded else None
+        owner: Owner | None = self._attribute("owner")
+        return owner
 
     @owner.setter
     def owner(self, owner: Owner | None) -> None:
-        owner = owner_of(owner, self.name)
+        owner = _plain_owner(owner, self.name)
         if owner == self.owner:
             return
         self.regenerate()
-        self._edit(owner=owner)
-        self._owner_epoch = None
+        self._edit(attributes={**self._state.edits.attributes, "owner": owner})
+        self._state.owner_epoch = None
 
     @property
     def label(self) -> dict[str, str]:
@@ -284,17 +314,80 @@ class Session(LazyDict):
             TypeError: assigned anything but a dict of str to str.
             ValueError: on assignment, longer than 1024 characters all together, or with a lone surrogate.
         """
-        self.mark_accessed()
-        if self._edits.label is not UNSET:
-            return dict(self._edits.label)
-        return dict(self._loaded.record.label) if self._loaded else {}
+        return dict(self._attribute("label"))
 
     @label.setter
     def label(self, label: Mapping[str, str]) -> None:
-        label = label_of(label, self.name)
+        self._set_attribute("label", _plain_label(label, self.name))
+
+    def remember(self, max_age: int) -> None:
+        """Keep the session for ``max_age`` seconds, over restarts of the browser, until ``forget()``.
+
+        The choice is stored with the session, so it survives later commits.
+
+        Raises:
+            ValueError: ``max_age`` is not a positive number of seconds.
+            ResponseStarted: the cookie cannot reach the browser any more.
+        """
+        if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not 1 <= max_age <= 1e10:
+            raise ValueError(
+                f"remember({max_age!r}): must be a positive number of seconds; invalidate() ends a session"
+            )
+        self._need_cookie("another lifetime")
+        self._set_attribute("remember", int(max_age))
+
+    def forget(self) -> None:
+        """Keep the session until the browser closes; ``ResponseStarted`` as for ``remember()``."""
+        self._need_cookie("another lifetime")
+        self._set_attribute("remember", 0)
+
+    @property
+    def cookie_options(self) -> CookieOptions:
+        """The attributes of this session's cookie; assign ``session.cookie_options.replace(...)`` to change them.
+
+        What differs from the configuration is stored with the session, so it survives later commits.
+
+        Raises:
+            ValueError: on assignment, attributes that browsers refuse or that contradict each other.
+            ResponseStarted: on assignment, when the cookie cannot reach the browser any more.
+        """
+        return self._state.profile.effective_options(self._attribute("cookie"))
+
+    @cookie_options.setter
+    def cookie_options(self, options: CookieOptions) -> None:
+        self._need_cookie("other cookie attributes")
+        profile = self._state.profile
+        options.validate(profile.cookie_name)
+        chosen = {field.name: getattr(options, field.name) for field in fields(CookieOptions)}
+        overrides = {name: value for name, value in chosen.items() if value != getattr(profile.options, name)}
+        self._set_attribute("cookie", overrides)
+
+    def _attribute(self, name: str) -> Any:
         self.mark_accessed()
-        stored = self._loaded.record.label if self._loaded else {}
-        self._edit(label=UNSET if label == stored else label)
+        state = self._state
+        if name in state.edits.attributes:
+            return state.edits.attributes[name]
+        return getattr(state.loaded.record if state.loaded else _EMPTY, name)
+
+    def _set_attribute(self, name: str, value: Any) -> None:
+        """Note the new value of the record's field; the stored one again is no change."""
+        self.mark_accessed()
+        state = self._state
+        stored = getattr(state.loaded.record if state.loaded else _EMPTY, name)
+        attributes = {**state.edits.attributes, name: value}
+        if value == stored:
+            del attributes[name]
+        self._edit(attributes=attributes)
+
+    def _need_cookie(self, what: str) -> None:
+        self.mark_accessed()
+        if self._state.exchange.started:
+            raise ResponseStarted(f"session {self.name!r}: {what} after the response started; it needs a cookie")
+
+    def _edit(self, **changed: Any) -> None:
+        state = self._state
+        state.edits = replace(state.edits, **changed)
+        state.exchange.touched = True
 
     # -- flashes ----------------------------------------------------------------------------------------------------
 
@@ -302,16 +395,16 @@ class Session(LazyDict):
         """Leave a message for the next request that asks for it.
 
         Raises:
-            SerializationError: the message can not be stored.
-            TypeError, ValueError: the category can not, as it is no str or has a lone surrogate.
+            SerializationError: the message cannot be stored.
+            TypeError, ValueError: the category cannot, as it is no str or has a lone surrogate.
         """
-        category = category_of(category, self.name)
+        category = _plain_category(category, self.name)
         self.mark_accessed()
         try:
-            encoded = self._policy.serializer.dumps(message)
+            encoded = self._state.profile.serializer.dumps(message)
         except SerializationError as exc:
             raise exc.under(f"flash message in session {self.name!r}") from exc
-        self._edit(added=(*self._edits.added, Flash(urandom(8), category, encoded)))
+        self._edit(added=(*self._state.edits.added, Flash(urandom(8), category, encoded)))
 
     def flashes(self, category: str | None = None) -> list[FlashMessage]:
         """The waiting messages, oldest first; they are gone afterwards. With ``category``, only those of it.
@@ -319,34 +412,27 @@ class Session(LazyDict):
         Raises:
             TypeError: the category is no str.
         """
-        taken = self._of(category)
+        taken = self._waiting(category)
         if taken:
-            added = self._edits.added
-            consumed = self._edits.consumed | {flash.id for flash in taken if flash not in added}
-            self._edit(consumed=consumed, added=tuple(flash for flash in added if flash not in taken))
+            edits = self._state.edits
+            consumed = edits.consumed | {flash.id for flash in taken if flash not in edits.added}
+            self._edit(consumed=consumed, added=tuple(flash for flash in edits.added if flash not in taken))
         return self._decoded(taken)
 
     def peek_flashes(self, category: str | None = None) -> list[FlashMessage]:
         """The waiting messages, which stay for another request; ``category`` as for ``flashes()``."""
-        return self._decoded(self._of(category))
+        return self._decoded(self._waiting(category))
 
-    def _of(self, category: str | None) -> list[Flash]:
-        if category is None:
-            return self._waiting()
-        wanted = category_of(category, self.name)
-        return [flash for flash in self._waiting() if flash.category == wanted]
-
-    def _waiting(self) -> list[Flash]:
+    def _waiting(self, category: str | None) -> list[Flash]:
+        wanted = None if category is None else _plain_category(category, self.name)
         self.mark_accessed()
-        edits = self._edits
-        stored = self._loaded.record.flashes if self._loaded and not edits.cleared else ()
-        return [flash for flash in stored if flash.id not in edits.consumed] + list(edits.added)
+        return [flash for flash in waiting_flashes(self._state) if wanted is None or flash.category == wanted]
 
     def _decoded(self, flashes: Iterable[Flash]) -> list[FlashMessage]:
-        loads = self._policy.serializer.loads
+        loads = self._state.profile.serializer.loads
         return [FlashMessage(flash.category, loads(flash.message)) for flash in flashes]
 
-    # -- login, logout, lifetime ------------------------------------------------------------------------------------
+    # -- login, logout ----------------------------------------------------------------------------------------------
 
     def regenerate(self) -> None:
         """Give the session a new secret; call it at login and at every change of privileges.
@@ -356,10 +442,10 @@ class Session(LazyDict):
         It restarts the ``absolute_timeout``.
 
         Raises:
-            ResponseStarted: the new cookie can not reach the browser any more.
+            ResponseStarted: the new cookie cannot reach the browser any more.
         """
         self.mark_accessed()
-        if self._exchange.started:
+        if self._state.exchange.started:
             raise ResponseStarted(
                 f"session {self.name!r}: regenerate() after the response started; the browser would keep a dead cookie"
             )
@@ -371,88 +457,42 @@ class Session(LazyDict):
         After the response started, the record on the server is still deleted.
 
         Raises:
-            ResponseStarted: a cookie session after the response started; its cookie can not be expired any more.
+            ResponseStarted: a cookie session after the response started; its cookie cannot be expired any more.
         """
         self.mark_accessed()
-        if self._exchange.started and not self._policy.server_side:
+        state = self._state
+        if state.exchange.started and not isinstance(state.backend, RecordBackend):
             raise ResponseStarted(
                 f"session {self.name!r}: invalidate() after the response started; a cookie session lives in the browser"
             )
-        doomed, superseded = self._loaded or self._edits.doomed, self._superseded
-        self._fill(None, error=self.error)
+        doomed, superseded = state.loaded or state.edits.doomed, state.superseded
+        fill(state, self, error=state.error)
         self._edit(doomed=doomed, ended=True)
-        self._superseded = superseded
-        self.modified = self._exchange.ended = True
+        state.superseded = superseded
+        self.modified = state.exchange.ended = True
 
-    def remember(self, max_age: int) -> None:
-        """Keep the session for ``max_age`` seconds, over restarts of the browser, until ``forget()``.
+    def clear(self) -> None:
+        """Drop values, flashes and owner, also those that a parallel request has added meanwhile.
 
-        The choice is stored with the session, so it survives later commits.
-
-        Raises:
-            ValueError: ``max_age`` is not a positive number of seconds.
-            ResponseStarted: the cookie can not reach the browser any more.
+        With nothing set afterwards it is ``invalidate()``: many applications log out with it.
         """
-        if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not 1 <= max_age <= 1e10:
-            raise ValueError(
-                f"remember({max_age!r}): must be a positive number of seconds; invalidate() ends a session"
-            )
-        self._choose(int(max_age))
+        super().clear()
+        self._state.views = None
+        self._edit(cleared=True, added=(), attributes={**self._state.edits.attributes, "owner": None})
 
-    def forget(self) -> None:
-        """Keep the session until the browser closes; ``ResponseStarted`` as for ``remember()``."""
-        self._choose(0)
-
-    def _need_cookie(self, what: str) -> None:
-        self.mark_accessed()
-        if self._exchange.started:
-            raise ResponseStarted(f"session {self.name!r}: {what} after the response started; it needs a cookie")
-
-    def _choose(self, remember: int) -> None:
-        self._need_cookie("another lifetime")
-        stored = self._loaded.record.remember if self._loaded else None
-        self._edit(remember=UNSET if remember == stored else remember)
-
-    @property
-    def cookie_options(self) -> CookieOptions:
-        """The attributes of this session's cookie; assign ``session.cookie_options.replace(...)`` to change them.
-
-        What differs from the configuration is stored with the session, so it survives later commits.
-
-        Raises:
-            ValueError: on assignment, attributes that browsers refuse or that contradict each other.
-            ResponseStarted: on assignment, when the cookie can not reach the browser any more.
-        """
-        self.mark_accessed()
-        overrides = self._edits.cookie
-        if overrides is UNSET:
-            overrides = self._loaded.record.cookie if self._loaded else {}
-        return effective_options(self._policy, overrides)
-
-    @cookie_options.setter
-    def cookie_options(self, options: CookieOptions) -> None:
-        self._need_cookie("other cookie attributes")
-        options.validate(self._policy.cookie_name)
-        configured = self._policy.options
-        stored = self._loaded.record.cookie if self._loaded else {}
-        overrides = {
-            field.name: getattr(options, field.name)
-            for field in fields(CookieOptions)
-            if getattr(options, field.name) != getattr(configured, field.name)
-        }
-        self._edit(cookie=UNSET if overrides == stored else overrides)
+    # -- now, instead of when the response starts -------------------------------------------------------------------
 
     async def save(self) -> None:
         """Commit now instead of when the response starts; what was saved is the new base.
 
         Raises:
-            SerializationError, CookieTooLarge: a value can not be stored; nothing was written.
+            SerializationError, CookieTooLarge: a value cannot be stored; nothing was written.
             SessionSuperseded: a logout, a login or a ``clear()`` elsewhere was faster; the changes are dropped.
-            ResponseStarted: the browser would have to get a cookie for it, and can not any more.
+            ResponseStarted: the browser would have to get a cookie for it, and cannot any more.
             StoreError: the store could not do it.
         """
         self.mark_accessed()
-        await self._exchange.save(self)
+        await save(self._state, self)
 
     async def reload(self) -> None:
         """Read the session anew, dropping unsaved changes; a logout in between leaves it empty, with an ``error``.
@@ -461,103 +501,60 @@ class Session(LazyDict):
             NotSupported: a cookie session lives in the browser; there is nothing newer to read.
             StoreError: the store could not do it.
         """
-        if not self._policy.server_side:
+        if not isinstance(self._state.backend, RecordBackend):
             raise NotSupported(
                 f"session {self.name!r} lives in its cookie, there is nothing newer to read; use a server-side store"
             )
         self.mark_accessed()
-        await self._exchange.reload(self)
+        await reload(self._state, self)
 
-    # -- what a commit needs ----------------------------------------------------------------------------------------
-
-    def _model(self, cls: type[M], default: Callable[[], M] | None) -> M:
-        """The session's values as an object of that class; it is written back when the session is encoded."""
-        if self._view is None:
-            self._view = Views(self.name, self._policy.serializer)
-        model = self._view.get(cls, dict.copy(self), default)
+    def model(self, cls: type[M], default: Callable[[], M] | None = None) -> M:
+        """The session as an object of that class; see ``SessionRegistry.model``."""
+        self.mark_accessed()
+        state = self._state
+        if state.views is None:
+            state.views = Views(self.name, state.profile.serializer)
+        model = state.views.get(cls, dict.copy(self), default)
         self._mark_shared()
         return model
 
-    def _encode(self) -> bytes:
-        """The encoded values; what is modified from here on is modified since.
 
-        Raises:
-            SerializationError: names the session and the key path.
-            ModelMismatch: a model was changed into what does not fit it.
-        """
-        serializer = self._policy.serializer
+# -- attributes, checked at once: whatever is kept can be stored and read -------------------------------------------------
+
+
+def _plain_owner(owner: object, session: str) -> Owner | None:
+    if owner is None:
+        return None
+    if isinstance(owner, str):
+        return _plain_text(owner, f"session {session!r}: owner")
+    if isinstance(owner, bool) or not isinstance(owner, int):
+        raise TypeError(f"session {session!r}: owner must be a str, an int or None, not {type(owner).__name__}")
+    if not SMALLEST_OWNER <= owner <= LARGEST_OWNER:
+        raise ValueError(f"session {session!r}: owner {owner!r:.40} has more than 64 bits; write str(...)")
+    return int.__int__(owner)
+
+
+def _plain_label(label: object, session: str) -> dict[str, str]:
+    what = f"session {session!r}: label"
+    pairs: list[tuple[Any, Any]] = [*label.items()] if isinstance(label, Mapping) else [(None, None)]
+    if not all(isinstance(word, str) for pair in pairs for word in pair):
+        raise TypeError(f"{what} must be a dict of str to str, such as {{'device': 'phone'}}")
+    if (size := sum(len(key) + len(word) for key, word in pairs)) > LONGEST_LABEL:
+        raise ValueError(f"{what} has {size} characters; write at most {LONGEST_LABEL}")
+    return {_plain_text(key, what): _plain_text(word, what) for key, word in pairs}
+
+
+def _plain_category(category: object, session: str) -> str:
+    what = f"session {session!r}: the category of a flash message"
+    if not isinstance(category, str):
+        raise TypeError(f"{what} must be a str, not {type(category).__name__}")
+    return _plain_text(category, what)
+
+
+def _plain_text(value: str, what: str) -> str:
+    if not value.isascii():
         try:
-            if self._view is not None and self._view.write(self):
-                self.modified = self._written = True
-            if self._shared:
-                values = serializer.dumps(dict(dict.items(self)))
-            else:
-                values = serializer.dumps_again(self, self._base)
-        except SerializationError as exc:
-            raise SerializationError(f"session {self.name!r}{exc.path}", exc.reason) from exc
-        if self._written:
-            self._written = values or True  # some serializer may need no bytes for no keys
-        return values
-
-    def _change(self, values: bytes, now: float, secret_hash: bytes = b"") -> Change:
-        edits = self._edits
-        if edits is NOTHING:
-            return Change(base=self._base, values=values, now=now, only_values=True)
-        return Change(
-            base=self._base,
-            values=values,
-            now=now,
-            cleared=edits.cleared,
-            added=edits.added,
-            consumed=edits.consumed,
-            secret_hash=secret_hash,
-            owner=edits.owner,
-            remember=edits.remember,
-            cookie=edits.cookie,
-            label=edits.label,
-        )
-
-    def _is_different(self) -> bool:
-        """Whether the values are others now, or such that they can not even be encoded."""
-        try:
-            return self._encode() != self._base
-        except SessionError:
-            return True
-
-    def _is_changed(self, values: bytes) -> bool:
-        if self._edits is not NOTHING and replace(self._edits, doomed=None, ended=False) != NOTHING:
-            return True
-        return values != self._base and (self._written is not False or not self._is_respelled(values))
-
-    def _is_respelled(self, values: bytes) -> bool:
-        """Whether only the spelling differs: another release or program encoded the base. Reading must not rewrite."""
-        serializer = self._policy.serializer
-        before = serializer.dumps(serializer.loads(self._base))
-        if before == self._base:
-            return False
-        return serializer.split(before) == serializer.split(values)
-
-    def _has_content(self) -> bool:
-        return bool(dict.__len__(self)) or bool(self._waiting()) or self.owner is not None
-
-    def clear(self) -> None:
-        """Drop values, flashes and owner, also those that a parallel request has added meanwhile.
-
-        With nothing set afterwards it is ``invalidate()``: many applications log out with it.
-        """
-        super().clear()
-        self._view = None
-        self._edit(cleared=True, added=(), owner=None)
-
-
-def effective_options(policy: Policy, overrides: Mapping[str, Any]) -> CookieOptions:
-    """The configured attributes with a session's own ones; those that the configuration forbids by now are ignored."""
-    if not overrides:
-        return policy.options
-    try:
-        options = policy.options.replace(**overrides)
-        options.validate(policy.cookie_name)
-    except (TypeError, ValueError) as exc:
-        logger.warning("session %r: its stored cookie attributes %s are ignored: %s", policy.name, [*overrides], exc)
-        return policy.options
-    return options
+            value.encode()
+        except UnicodeEncodeError as exc:
+            raise ValueError(f"{what} {value!r:.40} has a lone surrogate, which cannot be stored") from exc
+    return str.__str__(value)  # plain, whatever a subclass shows

@@ -1,140 +1,258 @@
-"""Keeps the owner index in step with the records.
+"""Keeps the owner index in step with the records, and ends an owner's sessions.
 
 The index is written before the record that it lists, so it may list too much but never too little. A login enlists its
-session, commits, and enlists it again: if ``revoke_all`` gave the owner another generation in between, it did not see
+session, commits, and enlists it again: if ``end_all`` gave the owner another generation in between, it did not see
 this session as the owner's, so the login takes itself back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from inspect import isawaitable
-from typing import cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from os import urandom
+from typing import NamedTuple, TypeVar
 
 import anyio
-from msgspec import UNSET
 
-from ..config import Binding, Epochs
-from ..exceptions import StoreUnavailable
-from ..manager import SessionManager
+from ..exceptions import CookieRefused, SessionConflict, StoreFull
 from ..stores.base import RecordStore
-from ..stores.owners import OwnerIndex
-from .plan import Plan
-from .record import Loaded, Owner
+from ..stores.owners import GENERATION_SIZE, OwnerIndex
+from .plan import Commit, Create, Plan, lifetime_of
+from .profile import RecordProfile
+from .record import NOTHING, Owner, Record
+from .repository import Repository, blamed
 
-__all__ = ["commit_in_step", "concerns_owner", "epoch_of"]
+T = TypeVar("T")
 
-LARGEST_EPOCH = 2**40
-Write = Callable[[Plan], Awaitable[Loaded | None]]
+AT_ONCE = 64  # records that are read together
+ROUNDS = 20  # of revoking what is listed, while new logins keep coming
+ATTEMPTS = 40  # to delete one record that others keep changing
+LOGIN_TAKES = 600.0  # seconds that a login may last at most, from enlisting its session to its last look at the index
+
+Write = Callable[[Plan], Awaitable[bool]]
+
+
+class Listed(NamedTuple):
+    """A session that is alive, and belongs to the owner whose list was asked for."""
+
+    handle: bytes
+    record: Record
+    expires_at: float | None
 
 
 def concerns_owner(plan: Plan) -> bool:
-    """Whether the session has an owner, or gets another one."""
+    """Whether the index has to know of it: the session has an owner, or gets another one."""
+    step = plan.step
+    if plan.doomed is None and isinstance(step, Commit) and step.expires_at is None and step.change.edits is NOTHING:
+        return False  # nothing but values
     known = plan.before or plan.doomed
-    return plan.edits.owner is not UNSET or (known is not None and known.record.owner is not None)
+    return "owner" in plan.edits.attributes or (known is not None and known.record.owner is not None)
 
 
-async def commit_in_step(plan: Plan, write: Write, clock: Callable[[], float]) -> Loaded | None:
-    """Write what was planned, and what the index has to know of it.
+class Owners:
+    """The owners of one configured session.
 
     Args:
-        write: brings the store in line with the plan; None: the session ended or was regenerated meanwhile.
-
-    Returns:
-        What ``write`` returned; None also if the owner's sessions were all revoked meanwhile.
-
-    Raises:
-        StoreError: the store could not do it.
+        index: the store, too.
     """
-    index = cast(OwnerIndex, plan.binding.store)
-    known = plan.before or plan.doomed  # what is doomed is taken off the plan once it is deleted
-    former = _owner(known)
-    owner = former if plan.edits.owner is UNSET or plan.after is None else plan.edits.owner
-    if plan.doomed is not None:
-        owner = plan.edits.owner if plan.edits.owner is not UNSET and plan.after is not None else None
-    joins = owner is not None and (plan.edits.owner is not UNSET or plan.created is not None)
-    if owner is not None and joins:
-        kept = await _join(index, plan, owner, write)
-        if kept is not None and plan.binding.max_sessions is not None:
-            handle = cast(Loaded, plan.after).handle
-            await SessionManager.of(plan.binding, clock, handle).end_oldest(owner, plan.binding.max_sessions, handle)
-    elif owner is not None and plan.edits.remember is not UNSET:
-        await _enlist(index, plan, owner)  # it may live longer from now on: the index has to know first
-        kept = await write(plan)
-    elif owner is not None and plan.expires_at is not None:
-        kept = await _renew(index, plan, owner, write)
-    else:
-        kept = await write(plan)
-    if known is not None and former is not None and former != owner:
-        for name in plan.binding.owner_names.every(former):
-            await index.delist(name, [known.handle])
-    return kept
 
+    def __init__(self, profile: RecordProfile, store: RecordStore, index: OwnerIndex, repository: Repository) -> None:
+        self._profile = profile
+        self._store = store
+        self._index = index
+        self._repository = repository
 
-async def _join(index: OwnerIndex, plan: Plan, owner: Owner, write: Write) -> Loaded | None:
-    if plan.generation is None:  # kept when a commit is done again
-        plan.generation = await _enlist(index, plan, owner)
-    kept = await write(plan)
-    if kept is None:
-        return None
-    generation = await _enlist(index, plan, owner)
-    if generation in (b"", plan.generation):
+    # -- commits ------------------------------------------------------------------------------------------------------
+
+    async def commit(self, plan: Plan, write: Write, clock: Callable[[], float]) -> bool:
+        """Write what was planned, and what the index has to know of it.
+
+        Args:
+            write: brings the store in line with the plan; False: the session ended or was regenerated meanwhile.
+
+        Returns:
+            What ``write`` returned; False also if the owner's sessions were all revoked meanwhile.
+        """
+        known = plan.before or plan.doomed  # what is doomed is taken off the plan once it is deleted
+        former = None if known is None else known.record.owner
+        attributes = plan.edits.attributes
+        owner: Owner | None = None if plan.doomed is not None else former
+        if plan.after is not None and "owner" in attributes:
+            owner = attributes["owner"]
+        if owner is not None and ("owner" in attributes or isinstance(plan.step, Create)):
+            kept = await self._join(plan, owner, write)
+            if kept and plan.after is not None and self._profile.max_sessions is not None:
+                await self.end_oldest(owner, self._profile.max_sessions, plan.after.handle)
+        elif owner is not None and "remember" in attributes:
+            await self._enlist(plan, owner)  # it may live longer from now on: the index has to know first
+            kept = await write(plan)
+        elif owner is not None and plan.step is not None and plan.step.expires_at is not None:
+            kept = await self._renew(plan, owner, write)
+        else:
+            kept = await write(plan)
+        if known is not None and former is not None and former != owner:
+            for name in self._profile.owner_names.every(former):
+                await self._index.delist(name, [known.handle])
         return kept
-    binding, after = plan.binding, cast(Loaded, plan.after)
-    await cast(RecordStore, binding.store).remove(after, binding.codec)
-    await index.delist(binding.owner_names.current(owner), [after.handle])
-    return None
+
+    async def _join(self, plan: Plan, owner: Owner, write: Write) -> bool:
+        if plan.generation is None:  # kept when a commit is done again
+            plan.generation = await self._enlist(plan, owner)
+        if not await write(plan):
+            return False
+        generation = await self._enlist(plan, owner)
+        if generation in (b"", plan.generation) or plan.after is None:
+            return True
+        await self._repository.remove(plan.after)
+        await self._index.delist(self._profile.owner_names.current(owner), [plan.after.handle])
+        return False
+
+    async def _renew(self, plan: Plan, owner: Owner, write: Write) -> bool:
+        """Write entry and record at once; one lost entry is harmless, as it outlives its record."""
+        failed: list[Exception] = []
+        kept = False
+
+        async def enlist() -> None:
+            try:
+                await self._enlist(plan, owner)
+            except Exception as exc:
+                failed.append(exc)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(enlist)
+            try:
+                kept = await write(plan)
+            except Exception as exc:  # out of the group as it is
+                failed.insert(0, exc)
+        if failed:
+            raise failed[0]
+        return kept
+
+    async def _enlist(self, plan: Plan, owner: Owner) -> bytes:
+        after, step = plan.after, plan.step
+        lifetime = lifetime_of(plan.state)
+        expires_at = step.expires_at if step is not None else None
+        if after is None:
+            raise RuntimeError("a session that ends joins no owner")
+        if expires_at is None:  # nothing was renewed
+            expires_at = lifetime.expires_at(renewed_at=after.renewed_at, started_at=after.record.started_at)
+        name = self._profile.owner_names.current(owner)
+        return await self._index.enlist(name, after.handle, expires_at + lifetime.duration)
+
+    # -- lists and ends -----------------------------------------------------------------------------------------------
+
+    async def list(self, owner: Owner) -> AsyncIterator[Listed]:
+        """The owner's sessions that are alive, in no particular order; entries without a session are removed."""
+        for name in self._profile.owner_names.every(owner):
+            marks = await self._ask(self._index.listed(name))
+            handles = [*marks]
+            for start in range(0, len(handles), AT_ONCE):
+                part = handles[start : start + AT_ONCE]
+                found = await self._find(part, owner)
+                for listed in found.values():
+                    yield listed
+                gone = {handle: marks[handle] for handle in part if handle not in found}
+                if gone:
+                    await self._ask(self._index.delist(name, gone))
+
+    async def end(self, handle: bytes) -> bool:
+        """End one session, whoever it belongs to; whether there was one."""
+        stored = await self._ask(self._store.read(handle))
+        await self._ask(self._store.delete(handle))
+        record = None if stored is None else self._decode(handle, stored.data)
+        if record is not None and record.owner is not None:
+            for name in self._profile.owner_names.every(record.owner):
+                await self._ask(self._index.delist(name, [handle]))
+        return stored is not None
+
+    async def end_all(self, owner: Owner, kept: bytes | None, now: float) -> int:
+        """End all sessions of the owner but one, those too whose login is under way; how many there were."""
+        ended = 0
+        full: StoreFull | None = None
+        names = self._profile.owner_names.every(owner)
+        for _ in range(ROUNDS):
+            found = False
+            for name in names:
+                try:
+                    # A login that enlisted its session before this either shows below, or finds another generation.
+                    await self._ask(self._index.bar(name, urandom(GENERATION_SIZE), now + LOGIN_TAKES))
+                except StoreFull as exc:  # what is there can be ended all the same
+                    full = exc
+                marks = await self._ask(self._index.listed(name))
+                marks.pop(kept or b"", None)
+                found = found or bool(marks)
+                ended += await self._end_listed(name, marks, owner)
+            if not found and full is not None:
+                raise full
+            if not found:
+                return ended
+        raise SessionConflict(f"new logins of one owner kept coming; {ended} of its sessions were ended")
+
+    async def end_oldest(self, owner: Owner, keep: int, current: bytes) -> None:
+        """Of more than ``keep`` sessions end the oldest; not the current one."""
+        found = sorted([listed async for listed in self.list(owner)], key=lambda listed: listed.record.created_at)
+        others = [listed for listed in found if listed.handle != current]
+        for listed in others[: max(0, len(found) - keep)]:
+            await self.end(listed.handle)
+
+    async def _end_listed(self, name: bytes, marks: dict[bytes, int], owner: Owner) -> int:
+        handles, ended = [*marks], 0
+        for start in range(0, len(handles), AT_ONCE):
+            part = handles[start : start + AT_ONCE]
+            ended += sum(await _together(lambda handle: self._delete(handle, owner), part))
+            await self._ask(self._index.delist(name, {handle: marks[handle] for handle in part}))
+        return ended
+
+    async def _delete(self, handle: bytes, owner: Owner) -> bool:
+        stored = await self._ask(self._store.read(handle))
+        for _ in range(ATTEMPTS):
+            if stored is None:
+                return False
+            record = self._decode(handle, stored.data)
+            if record is None or not _same(record.owner, owner):
+                return False
+            stored = await self._ask(self._store.delete(handle, stored.version))
+            if stored is None:
+                return True
+        raise SessionConflict(f"session {handle.hex()}: {ATTEMPTS} deletions met a newer record")
+
+    async def _find(self, handles: Sequence[bytes], owner: Owner) -> dict[bytes, Listed]:
+        async def look(handle: bytes) -> Listed | None:
+            stored = await self._ask(self._store.read(handle))
+            record = None if stored is None else self._decode(handle, stored.data)
+            if record is None or not _same(record.owner, owner):
+                return None
+            return Listed(handle, record, await self._ask(self._store.deadline(handle)))
+
+        return {listed.handle: listed for listed in await _together(look, handles) if listed is not None}
+
+    async def _ask(self, work: Awaitable[T]) -> T:
+        return await blamed(work, self._store, self._profile.name)
+
+    def _decode(self, handle: bytes, data: bytes) -> Record | None:
+        try:
+            return self._profile.codec.decode(data, handle)
+        except CookieRefused:
+            return None
 
 
-async def _renew(index: OwnerIndex, plan: Plan, owner: Owner, write: Write) -> Loaded | None:
-    """Both at once: the entry outlives the record by a lifetime, so one renewal that does not reach the index is no
-    loss. It costs no further round trip."""
+def _same(one: Owner | None, other: Owner) -> bool:
+    return type(one) is type(other) and one == other
+
+
+async def _together(work: Callable[[bytes], Awaitable[T]], handles: Collection[bytes]) -> list[T]:
+    """Run all at once, and raise the first error as it is."""
+    done: list[T] = []
     failed: list[Exception] = []
 
-    async def enlist() -> None:
+    async def run(handle: bytes) -> None:
         try:
-            await _enlist(index, plan, owner)
+            done.append(await work(handle))
         except Exception as exc:
             failed.append(exc)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(enlist)
-        try:
-            kept = await write(plan)
-        except Exception as exc:  # out of the group as it is
-            failed.insert(0, exc)
-    if failed:
-        raise failed[0]
-    return kept
-
-
-async def _enlist(index: OwnerIndex, plan: Plan, owner: Owner) -> bytes:
-    handle = cast(Loaded, plan.after).handle
-    lifetime = plan.session._lifetime
-    expires_at = plan.expires_at
-    if expires_at is None:  # nothing was renewed
-        before = cast(Loaded, plan.before)
-        expires_at = lifetime.expires_at(renewed_at=before.renewed_at, started_at=before.record.started_at)
-    return await index.enlist(plan.binding.owner_names.current(owner), handle, expires_at + lifetime.duration)
-
-
-async def epoch_of(binding: Binding, owner: Owner) -> int:
-    """What the application says is the owner's epoch.
-
-    Raises:
-        StoreUnavailable: the application's function failed.
-        TypeError: it returned anything but a number from 0.
-    """
-    try:
-        epoch = cast(Epochs, binding.epochs)(owner)
-        if isawaitable(epoch):
-            epoch = await epoch
-    except Exception as exc:
-        raise StoreUnavailable(f"session {binding.name!r}: epochs failed ({type(exc).__name__})") from exc
-    if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch <= LARGEST_EPOCH:
-        raise TypeError(f"session {binding.name!r}: epochs must return a number from 0 to 2**40, not {epoch!r:.80}")
-    return epoch
-
-
-def _owner(loaded: Loaded | None) -> Owner | None:
-    return None if loaded is None else loaded.record.owner
+        for handle in handles:
+            group.start_soon(run, handle)
+    for exc in failed:
+        raise exc
+    return done

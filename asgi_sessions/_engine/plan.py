@@ -1,48 +1,81 @@
-"""What a commit has to do for one session: decided, encoded and checked before anything is done."""
+"""The plan of a commit: decided, encoded and checked before anything is done; and settled, once it is done."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from os import urandom
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from ..config import Binding
-from ..cookies import MAX_COOKIE, CookieOptions, CookieScope, CookieWriter
-from ..exceptions import CookieTooLarge
+from ..cookies import MAX_COOKIE, CookieScope, CookieWriter
+from ..exceptions import CookieTooLarge, ResponseStarted, SerializationError, SessionError, SessionSuperseded
 from ..lifetime import Lifetime
-from ..session import Session, effective_options
-from .edits import NOTHING, Edits
-from .record import HANDLE_SIZE, SECRET_SIZE, Change, Loaded, Record, Token, apply, digest
+from .codec import FORMAT
+from .profile import CookieProfile, RecordProfile
+from .record import HANDLE_SIZE, NOTHING, SECRET_SIZE, VERSION_SIZE, Change, Edits, Loaded, Record, apply, digest
+from .state import SessionState
 
-__all__ = ["Plan", "prepare", "renewal"]
+logger = logging.getLogger("asgi_sessions")
 
+FORWARDED = b"x-forwarded-proto", b"https"  # of a request that a proxy got by https
 LARGEST_NAMED = 3  # keys in the message of CookieTooLarge
+
+
+class Create(msgspec.Struct, frozen=True, gc=False):
+    """A record to be created, under a version of its own."""
+
+    after: Loaded
+    data: bytes
+    expires_at: float
+
+
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """A change on its way into a record.
+
+    Attributes:
+        loaded: the record as the change was made to it.
+        version: the commit's own, made once, so that a commit that is repeated is recognised.
+        expires_at: the new deadline, in POSIX seconds; None keeps it.
+        holder: commit only while the kept record carries this holder's lease.
+        release: give the lease back with the commit.
+    """
+
+    loaded: Loaded
+    change: Change
+    version: bytes
+    expires_at: float | None = None
+    holder: bytes = b""
+    release: bool = False
+
+
+class Renew(msgspec.Struct, frozen=True, gc=False):
+    """A deadline to be moved."""
+
+    loaded: Loaded
+    expires_at: float
 
 
 class Plan(msgspec.Struct, gc=False):
     """What is to be done for one session; doing it twice is the same as doing it once.
 
     Attributes:
-        before, after: the session as it was loaded, and as it will be; None: there is none.
         values: the session's encoded dict, the base of what comes next.
-        edits, filling: what else the request did so far; see ``Session._committed``.
+        edits, filling: the state's when this was decided; see ``settle``.
+        before, after: the session as it was loaded, and as it will be; None: there is none.
         changed: whether the application changed anything; else it is nothing but a renewal, or the end.
-        change: what it changed, for a record on the server.
         doomed: the record to delete.
-        created: the encoded record to create.
-        version: of the commit.
-        expires_at: the record's new deadline; None: it stays.
+        step: what to do in the store afterwards.
         cookies: values of Set-Cookie to send once it is done, by name, path and domain: each is a cookie of its own.
         generation: the owner's, when the session was about to join the owner's others; see ``owners``.
-        release: give the exclusive section's lease back with the commit.
-        lost: something of it can not be done any more.
+        lost: some of it cannot be done any more.
         done: it took place.
     """
 
-    session: Session
-    binding: Binding
+    state: SessionState
     values: bytes
     edits: Edits
     filling: int
@@ -50,204 +83,386 @@ class Plan(msgspec.Struct, gc=False):
     changed: bool = False
     doomed: Loaded | None = None
     after: Loaded | None = None
-    change: Change | None = None
-    created: bytes | None = None
-    version: bytes = b""
-    expires_at: float | None = None
+    step: Create | Commit | Renew | None = None
     cookies: dict[CookieScope, bytes] | None = None
     generation: bytes | None = None
-    release: bool = False
     lost: bool = False
     done: bool = False
 
     def __repr__(self) -> str:
-        return f"<Plan for session {self.binding.name!r}>"  # its cookies are secrets
+        return f"<Plan for session {self.state.profile.name!r}>"  # its cookies are secrets
 
     @property
     def writes(self) -> bool:
         """Whether the application did something; a mere renewal can wait for the next request."""
         return self.changed or self.doomed is not None
 
-    def changed_keys(self) -> str:
-        """The top-level keys that the application set or removed, for a message."""
-        split = self.binding.serializer.split
-        before, after = split(self.session._base), split(self.values)
-        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-        return ", ".join(map(repr, keys)) or "flashes or attributes"
+
+class Failure(NamedTuple):
+    """A commit that failed, or could not be decided; see ``exchange`` for what it means."""
+
+    session: str
+    error: SessionError
+    loses: bool = True  # changes of the application; a renewal loses nothing
 
 
-def prepare(session: Session, now: float, secure: bool) -> Plan | None:
+def decide_all(opened: Iterable[tuple[SessionState, Any]]) -> tuple[list[Plan], list[Failure]]:
+    """Decide what is due before the response starts, and settle what needs no store.
+
+    Returns:
+        The plans for the store, and the sessions that were superseded.
+
+    Raises:
+        SerializationError, ModelMismatch, CookieTooLarge: the first session that cannot be stored; none will be.
+    """
+    plans: list[Plan] = []
+    failures: list[Failure] = []
+    for state, session in opened:
+        if not session.accessed:
+            continue
+        try:
+            plan = decide(state, session)
+        except SessionSuperseded as exc:
+            failures.append(Failure(state.profile.name, exc))
+            continue
+        if plan is None and state.exchange.set_cookies and not state.superseded:
+            plan = renewal(state)
+        if plan is not None:
+            plans.append(plan)
+    waiting = []
+    for plan in plans:
+        if isinstance(plan.state.profile, CookieProfile):
+            settle(plan)
+        else:
+            waiting.append(plan)
+    return waiting, failures
+
+
+def decide(state: SessionState, values: dict[Any, Any]) -> Plan | None:
     """Decide what is due for a session that was accessed; None: nothing.
 
     Args:
-        now: POSIX seconds.
-        secure: whether the connection's scheme is https or wss.
+        values: the session's dict.
 
     Raises:
-        SerializationError: a value can not be stored.
+        SerializationError: a value cannot be stored.
+        ModelMismatch: a model was changed into what does not fit it.
         CookieTooLarge: the cookie would exceed 4096 bytes.
+        ResponseStarted: it could only be done by a cookie, and the response headers are gone.
+        SessionSuperseded: the session ended or was regenerated meanwhile, and this request changed it.
     """
-    binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
-    before, edits = session._loaded, session._edits
-    due = before is not None and now >= before.due_at
-    if not (due or session._written or session._shared or edits is not NOTHING):
+    if state.superseded:
+        _give_up(state, values)
         return None
-    values = session._encode()
-    differs = values != session._base
+    before, edits, exchange, profile = state.loaded, state.edits, state.exchange, state.profile
+    now = exchange.now()
+    due = before is not None and now >= before.due_at
+    if not (due or state.written or state.shared or edits is not NOTHING):
+        return None
+    encoded = encode(state, values)
+    differs = encoded != state.base
     if not (differs or due) and edits is NOTHING and before is not None:
         return None
     usual = edits is NOTHING and before is not None and before.record.remember is None
-    lifetime = binding.lifetime if usual else session._lifetime
-    if lifetime.duration <= 0 or (not dict.__len__(session) and _is_over(session)):
-        return _end(session, binding, values, secure)
-    changed = before is None or (differs and session._written is not False) or session._is_changed(values)
-    if not (changed or due):
-        return None
-    plan = Plan(session, binding, values, edits, session._filling, before, changed, edits.doomed)
-    if not binding.server_side:
-        _plan_cookie(plan, lifetime, int(now), secure)
-    elif before is None:
-        _renew(plan, _plan_creation(plan, int(now)), lifetime, int(now), secure)
+    lifetime = profile.lifetime if usual else lifetime_of(state)
+    if lifetime.duration <= 0 or (not dict.__len__(values) and _is_over(state)):
+        plan = _end(state, encoded)
     else:
-        plan.after = _plan_commit(plan, before, now)
-        if due or (edits is not NOTHING and _reaches_cookie(edits)):
-            _renew(plan, plan.after, lifetime, int(now), secure)
+        changed = before is None or (differs and state.written is not False) or is_changed(state, encoded)
+        if not (changed or due):
+            return None
+        plan = Plan(state, encoded, edits, state.filling, before, changed, edits.doomed)
+        if isinstance(profile, CookieProfile):
+            _plan_cookie(plan, profile, lifetime, int(now))
+        else:
+            _plan_record(plan, profile, lifetime, now, due)
+    return _still_possible(plan) if exchange.started and plan is not None else plan
+
+
+def renewal(state: SessionState) -> Plan | None:
+    """A renewal of a session on the server whose cookie of an earlier ``save()`` still waits to be sent.
+
+    The cookie is made anew, and the store is asked again: a login or logout in between has sent a newer one.
+    """
+    profile, before, exchange = state.profile, state.loaded, state.exchange
+    name = profile.cookie_name.encode()
+    if not isinstance(profile, RecordProfile) or before is None:
+        return None
+    if not any(scope[0] == name for scope in exchange.set_cookies or ()):
+        return None
+    plan = Plan(state, state.base, state.edits, state.filling, before)
+    plan.step = Renew(before, _renew(plan, profile, before, lifetime_of(state), int(exchange.now())))
     return plan
 
 
-def renewal(session: Session, now: float, secure: bool) -> Plan:
-    """A renewal of a session on the server, whether it is due or not."""
-    binding: Binding = session._policy  # type: ignore[assignment]  # what the registry gave it
-    before: Loaded = session._loaded  # type: ignore[assignment]  # the caller has looked
-    plan = Plan(
-        session=session,
-        binding=binding,
-        values=session._base,
-        edits=session._edits,
-        filling=session._filling,
-        before=before,
+def settle(plan: Plan) -> None:
+    """Note in the state what was committed, and the cookies that wait to be sent."""
+    plan.done = True
+    state, cookies, exchange = plan.state, plan.cookies, plan.state.exchange
+    committed(state, plan.after, plan.values, plan.edits, plan.filling)
+    if cookies and not exchange.started:
+        exchange.set_cookies = {**exchange.set_cookies, **cookies} if exchange.set_cookies else cookies
+        if plan.before is None:
+            state.adopted = False
+            if not exchange.secure and FORWARDED in exchange.headers:
+                _warn_about_secure(plan, cookies)
+
+
+def _warn_about_secure(plan: Plan, cookies: dict[CookieScope, bytes]) -> None:
+    profile, warned = plan.state.profile, plan.state.exchange.settings.warned
+    if "secure" in warned or b"; Secure" in [*cookies.values()][-1]:
+        return
+    warned.add("secure")
+    logger.warning(
+        "session %r: the cookie is sent without Secure, but a proxy says that the browser came by https; let "
+        "the server trust the proxy (uvicorn --proxy-headers --forwarded-allow-ips), or set https_only=True",
+        profile.name,
     )
-    _renew(plan, _plan_commit(plan, before, now), session._lifetime, int(now), secure)
-    return plan
 
 
-def _is_over(session: Session) -> bool:
+def committed(state: SessionState, loaded: Loaded | None, values: bytes, edits: Edits, filling: int) -> None:
+    """Note a commit of ``values`` and ``edits``; later changes stay to be committed."""
+    if state.filling == filling:
+        state.loaded = loaded
+        state.base = values
+        if state.written is values:
+            state.written = False
+        if edits is not NOTHING or state.edits is not NOTHING:
+            state.edits = NOTHING if state.edits is edits else state.edits.since(edits)
+    elif state.edits.ended and loaded is not None:  # a logout is final, whatever it overtook
+        edit(state, doomed=loaded)
+    elif state.edits.doomed is not None and state.edits.doomed is edits.doomed:  # this commit has deleted it
+        edit(state, doomed=None)
+
+
+def supersede(state: SessionState) -> None:
+    """Write nothing of the session any more, and send no cookie of it."""
+    state.superseded = True
+    name, exchange = state.profile.cookie_name.encode(), state.exchange
+    if exchange.set_cookies:
+        exchange.set_cookies = {scope: cookie for scope, cookie in exchange.set_cookies.items() if scope[0] != name}
+
+
+def too_late(plan: Plan) -> ResponseStarted:
+    """The error that names the changes that are lost."""
+    profile = plan.state.profile
+    split = profile.serializer.split
+    before, after = split(plan.state.base), split(plan.values)
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    changed = ", ".join(map(repr, keys)) or "flashes or attributes"
+    return ResponseStarted(
+        f"session {profile.name!r}: changes of {changed} after the response started are lost; "
+        "they need a cookie, which cannot be sent any more"
+    )
+
+
+# -- what the application did -----------------------------------------------------------------------------------------
+
+
+def edit(state: SessionState, **changed: Any) -> None:
+    """Note a change beside the dict."""
+    state.edits = replace(state.edits, **changed)
+    state.exchange.touched = True
+
+
+def lifetime_of(state: SessionState) -> Lifetime:
+    """The lifetime in force: chosen in this request, stored with the session, or configured."""
+    chosen = state.edits.attributes.get("remember", UNSET)
+    if chosen is UNSET:
+        chosen = None if state.loaded is None else state.loaded.record.remember
+    lifetime = state.profile.lifetime
+    return lifetime if chosen is None else lifetime.chosen(chosen)
+
+
+def waiting_flashes(state: SessionState) -> list[Any]:
+    """The flashes that were not taken yet, oldest first."""
+    edits = state.edits
+    stored = state.loaded.record.flashes if state.loaded and not edits.cleared else ()
+    return [flash for flash in stored if flash.id not in edits.consumed] + list(edits.added)
+
+
+def encode(state: SessionState, values: dict[Any, Any]) -> bytes:
+    """The encoded dict; what is modified from here on is modified since.
+
+    Raises:
+        SerializationError: names the session and the key path.
+        ModelMismatch: a model was changed into what does not fit it.
+    """
+    serializer = state.profile.serializer
+    try:
+        if state.views is not None and state.views.write(values):
+            state.written = True
+        if state.shared:
+            encoded = serializer.dumps(dict(dict.items(values)))
+        else:
+            encoded = serializer.dumps_again(values, state.base)
+    except SerializationError as exc:
+        raise SerializationError(f"session {state.profile.name!r}{exc.path}", exc.reason) from exc
+    if state.written:
+        state.written = encoded or True  # some serializer may need no bytes for no keys
+    return encoded
+
+
+def is_changed(state: SessionState, encoded: bytes) -> bool:
+    """Whether the application changed anything; reading must not rewrite what another release or program encoded."""
+    if state.edits is not NOTHING and replace(state.edits, doomed=None, ended=False) != NOTHING:
+        return True
+    return encoded != state.base and (state.written is not False or not _is_respelled(state, encoded))
+
+
+def is_different(state: SessionState, values: dict[Any, Any]) -> bool:
+    """Whether it was changed since it was committed; also into what cannot be encoded."""
+    if state.written or state.edits is not NOTHING:
+        return True
+    try:
+        return state.shared and encode(state, values) != state.base
+    except SessionError:
+        return True
+
+
+def _is_respelled(state: SessionState, encoded: bytes) -> bool:
+    """Whether only the spelling differs."""
+    serializer = state.profile.serializer
+    before = serializer.dumps(serializer.loads(state.base))
+    return before != state.base and serializer.split(before) == serializer.split(encoded)
+
+
+def _is_over(state: SessionState) -> bool:
     """Whether nothing is left of a session without values: a record on the server stays until it is cleared."""
-    kept_empty = session._policy.server_side and session._loaded is not None and not session._edits.cleared
-    return not kept_empty and not session._has_content()
+    on_server = isinstance(state.profile, RecordProfile)
+    if on_server and state.loaded is not None and not state.edits.cleared:
+        return False
+    owner = state.edits.attributes.get("owner", state.loaded and state.loaded.record.owner)
+    return not waiting_flashes(state) and owner is None
 
 
-def _end(session: Session, binding: Binding, values: bytes, secure: bool) -> Plan | None:
+def _give_up(state: SessionState, values: dict[Any, Any]) -> None:
+    """Raise once what a superseded session cannot write."""
+    encoded = encode(state, values)
+    if is_changed(state, encoded):
+        committed(state, state.loaded, encoded, state.edits, state.filling)
+        supersede(state)
+        raise SessionSuperseded(
+            f"session {state.profile.name!r} ended or was regenerated meanwhile; "
+            "the changes of this request are dropped"
+        )
+
+
+# -- what follows from it ---------------------------------------------------------------------------------------------
+
+
+def _end(state: SessionState, encoded: bytes) -> Plan | None:
     """Nothing is left: delete the record, expire the cookie with the very attributes it was set with."""
-    doomed = session._loaded or session._edits.doomed
-    if doomed is None and not session._adopted:
+    profile, edits, doomed = state.profile, state.edits, state.loaded or state.edits.doomed
+    if doomed is None and not state.adopted:
         # A cookie that was refused stays: by now the browser may have a newer one, which this would expire.
         return None
-    options = effective_options(binding, doomed.record.cookie) if doomed else binding.options
-    writer = _writer(binding, options)
-    expired = {writer.scope: writer.expire(secure=secure)}
-    return Plan(
-        session=session,
-        binding=binding,
-        values=values,
-        edits=session._edits,
-        filling=session._filling,
-        changed=doomed is None,
-        doomed=doomed,
-        cookies=expired,
-    )
+    options = profile.effective_options(doomed.record.cookie) if doomed else profile.options
+    writer = profile.writer_for(options)
+    expired = {writer.scope: writer.expire(secure=state.exchange.secure)}
+    return Plan(state, encoded, edits, state.filling, None, doomed is None, doomed, cookies=expired)
 
 
-def _plan_cookie(plan: Plan, lifetime: Lifetime, now: int, secure: bool) -> None:
+def _plan_cookie(plan: Plan, profile: CookieProfile, lifetime: Lifetime, now: int) -> None:
     """The record is the token."""
-    binding, edits = plan.binding, plan.edits
-    record = plan.before.record if plan.before else _fresh(plan, now)
+    state, edits, before = plan.state, plan.edits, plan.before
+    record = before.record if before else Record(values=state.base, created_at=now, started_at=now)
     if edits is NOTHING:
         record = replace(record, values=plan.values)
     elif plan.changed:
-        record = apply(plan.session._change(plan.values, now), record, binding.serializer)
-        if edits.owner is not UNSET:
-            record = replace(record, owner_epoch=plan.session._owner_epoch or 0)
-    if edits.regenerated or plan.before is None:
+        record = apply(Change(state.base, plan.values, now, edits), record, profile.serializer)
+        if "owner" in edits.attributes:
+            record = replace(record, owner_epoch=state.owner_epoch or 0)
+    if edits.regenerated or before is None:
         record = replace(record, id=urandom(8), started_at=now)
-    value, ends_at, due_at = _seal(plan, binding.codec.pack(record), record, lifetime, now, secure)
-    plan.after = after = Loaded(record, now, ends_at=ends_at, due_at=due_at)
-    binding.opener.add(value, after)  # type: ignore[arg-type]  # the one that its kind of session needs
+    value, ends_at, due_at = _seal(plan, profile.codec.pack(record), record, lifetime, now)
+    plan.after = profile.known.put(value, Loaded(record, now, ends_at=ends_at, due_at=due_at))
 
 
-def _plan_creation(plan: Plan, now: int) -> Loaded:
-    handle, secret, plan.version = urandom(HANDLE_SIZE), urandom(SECRET_SIZE), urandom(8)
-    record = replace(_fresh(plan, now), secret_hash=digest(secret), commits=plan.version)
+def _plan_record(plan: Plan, profile: RecordProfile, lifetime: Lifetime, now: float, due: bool) -> None:
+    """The store merges the change into the record when it gets there; the cookie needs what is known here."""
+    state, edits, before = plan.state, plan.edits, plan.before
+    if before is None:
+        after = _new_record(plan, profile, int(now))
+        ends_at = _renew(plan, profile, after, lifetime, int(now))
+        plan.step = Create(after, profile.codec.encode(after.record, after.handle), ends_at)
+        return
+    secret = urandom(SECRET_SIZE) if edits.regenerated else b""
+    plan.after = after = before
+    expires_at = None
+    if secret:
+        after = replace(before, secret=secret, record=replace(before.record, started_at=int(now)))
+    if due or secret or "remember" in edits.attributes or "cookie" in edits.attributes:
+        expires_at = _renew(plan, profile, after, lifetime, int(now))
     if plan.changed:
-        record = apply(plan.session._change(plan.values, now), record, plan.binding.serializer)
-    plan.created = plan.binding.codec.encode(record, handle)
-    return Loaded(record, now, handle=handle, secret=secret, version=plan.version)
+        change = Change(state.base, plan.values, now, edits, digest(secret) if secret else b"")
+        plan.step = Commit(before, change, urandom(VERSION_SIZE), expires_at, state.holder)
+    elif expires_at is not None:
+        plan.step = Renew(before, expires_at)
 
 
-def _plan_commit(plan: Plan, before: Loaded, now: float) -> Loaded:
-    """The store merges the change into the record when it gets there; here only what the cookie needs is known."""
-    plan.version = urandom(8)
-    if plan.edits.regenerated:
-        secret = urandom(SECRET_SIZE)
-        plan.change = plan.session._change(plan.values, now, digest(secret))
-        return replace(before, secret=secret, record=replace(before.record, started_at=int(now)))
+def _new_record(plan: Plan, profile: RecordProfile, now: int) -> Loaded:
+    handle, secret, version = urandom(HANDLE_SIZE), urandom(SECRET_SIZE), urandom(VERSION_SIZE)
+    base = plan.state.base
+    record = Record(
+        values=base, created_at=now, started_at=now, secret_hash=digest(secret), commits=version, format=FORMAT
+    )
     if plan.changed:
-        plan.change = plan.session._change(plan.values, now)
-    return before
+        record = apply(Change(base, plan.values, now, plan.edits), record, profile.serializer)
+    return Loaded(record, now, handle=handle, secret=secret, version=version)
 
 
-def _fresh(plan: Plan, now: int) -> Record:
-    return Record(values=plan.session._base, created_at=now, started_at=now)
-
-
-def _reaches_cookie(edits: Edits) -> bool:
-    """Whether the change shows in the cookie of a server-side session."""
-    return edits.regenerated or edits.remember is not UNSET or edits.cookie is not UNSET
-
-
-def _renew(plan: Plan, after: Loaded, lifetime: Lifetime, now: int, secure: bool) -> None:
-    """A new cookie for a session on the server."""
-    value, ends_at, due_at = _seal(plan, after.handle + after.secret, after.record, lifetime, now, secure)
-    plan.expires_at = ends_at
+def _renew(plan: Plan, profile: RecordProfile, after: Loaded, lifetime: Lifetime, now: int) -> float:
+    """Plan a new cookie for a session on the server; when the session ends then."""
+    _, ends_at, due_at = _seal(plan, after.handle + after.secret, after.record, lifetime, now)
     plan.after = replace(after, renewed_at=now, stale=False, ends_at=ends_at, due_at=due_at)
-    token = Token(after.handle, after.secret, digest(after.secret), now)
-    plan.binding.opener.add(value, token)  # type: ignore[arg-type]  # the one that its kind of session needs
+    return ends_at
 
 
-def _seal(
-    plan: Plan, token: bytes, record: Record, lifetime: Lifetime, now: int, secure: bool
-) -> tuple[bytes, float, float]:
-    """Plan the cookie that renews the session.
-
-    Returns:
-        Its value; when the session ends then, and when it is due for renewal again (POSIX seconds).
-    """
-    binding = plan.binding
-    value, writer = binding.sealer.seal(token, now), binding.writer
+def _seal(plan: Plan, token: bytes, record: Record, lifetime: Lifetime, now: int) -> tuple[bytes, float, float]:
+    """Plan the cookie that renews the session: its value; when the session ends then, and when it is due again."""
+    profile, exchange = plan.state.profile, plan.state.exchange
+    value, writer = profile.sealer.seal(token, now), profile.writer
     if len(value) > writer.room:
-        raise CookieTooLarge(binding.name, len(writer.name) + len(value), MAX_COOKIE, _largest_keys(plan))
-    ends_at, due_at, max_age = lifetime.renewed(now, record.started_at)
-    if plan.edits.cookie is UNSET and not record.cookie and plan.doomed is None:
-        plan.cookies = {writer.scope: writer.set(value, max_age, secure)}
+        raise CookieTooLarge(profile.name, len(writer.name) + len(value), MAX_COOKIE, _largest_keys(plan))
+    ends_at, max_age = now + lifetime.duration, lifetime.cookie_max_age
+    if not lifetime.rolling or lifetime.absolute_timeout is not None:
+        ends_at = lifetime.expires_at(now, record.started_at)
+        max_age = None if lifetime.max_age is None else max(int(ends_at - now), 0)
+    chosen = plan.edits.attributes.get("cookie", record.cookie)
+    if not chosen and not record.cookie and plan.doomed is None:
+        plan.cookies = {writer.scope: writer.set(value, max_age, exchange.secure)}
     else:
-        writer = _writer(binding, plan.session.cookie_options)
-        plan.cookies = {**_moved(plan, writer, secure), writer.scope: writer.set(value, max_age, secure)}
-    return value, ends_at, due_at
+        writer = profile.writer_for(profile.effective_options(chosen))
+        plan.cookies = {**_moved(plan, writer), writer.scope: writer.set(value, max_age, exchange.secure)}
+    return value, ends_at, now + lifetime.interval
 
 
-def _moved(plan: Plan, writer: CookieWriter, secure: bool) -> dict[CookieScope, bytes]:
+def _moved(plan: Plan, writer: CookieWriter) -> dict[CookieScope, bytes]:
     """A cookie of another path or domain is another cookie: expire the former one."""
-    known = plan.before or plan.doomed
-    if known is None or (plan.doomed is None and plan.edits.cookie is UNSET):
+    known, profile = plan.before or plan.doomed, plan.state.profile
+    if known is None or (plan.doomed is None and "cookie" not in plan.edits.attributes):
         return {}
-    former = _writer(plan.binding, effective_options(plan.binding, known.record.cookie))
-    return {} if former.scope == writer.scope else {former.scope: former.expire(secure=secure)}
-
-
-def _writer(binding: Binding, options: CookieOptions) -> CookieWriter:
-    return binding.writer if options is binding.options else CookieWriter(binding.cookie_name, options)
+    former = profile.writer_for(profile.effective_options(known.record.cookie))
+    return {} if former.scope == writer.scope else {former.scope: former.expire(secure=plan.state.exchange.secure)}
 
 
 def _largest_keys(plan: Plan) -> list[tuple[object, int]]:
-    sizes = [(key, len(value)) for key, value in plan.binding.serializer.split(plan.values).items()]
+    sizes = [(key, len(value)) for key, value in plan.state.profile.serializer.split(plan.values).items()]
     return sorted(sizes, key=lambda item: -item[1])[:LARGEST_NAMED]
+
+
+def _still_possible(plan: Plan) -> Plan | None:
+    """The plan without what needs a cookie, as the response headers are gone; None: nothing of it is worth doing."""
+    state, plan.cookies = plan.state, None
+    first_read = state.adopted and plan.edits is NOTHING and plan.values == state.base
+    if not plan.writes or first_read:  # a cookie of another library waits for the next request
+        return None
+    nowhere = plan.doomed is None and (isinstance(plan.step, Create) or plan.after is None)
+    if not isinstance(state.profile, RecordProfile) or plan.edits.regenerated or nowhere:
+        raise too_late(plan)
+    if isinstance(plan.step, Create):
+        # invalidated, then used again: the old record can still be deleted
+        plan.step = plan.after = None
+        plan.lost = True
+    return plan

@@ -78,3 +78,6 @@ def _key(owner: object, key: bytes) -> Key:
     except RuntimeError:  # trio
         loop = current_token()
     return loop, id(owner), key
+
+
+KeyedLock, is_locked = Turn, is_taken

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from .._engine.record import HANDLE_SIZE, SECRET_SIZE, Record, RecordCodec
+from .._engine.codec import RecordCodec
+from .._engine.record import HANDLE_SIZE, SECRET_SIZE, Record
 from ..cookies import check_cookie_name
 from ..crypto.keys import Keyring
 from ..exceptions import BadCookieSignature, CookieRefused, MalformedSession

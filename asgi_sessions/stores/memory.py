@@ -34,7 +34,7 @@ class MemoryStore(RecordStore):
         self._owners = Owners(clock)
 
     @property
-    def bound(self) -> float:
+    def write_timeout(self) -> float:
         """0 seconds: nothing is waited for."""
         return 0.0
 

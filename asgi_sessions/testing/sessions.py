@@ -9,8 +9,8 @@ from typing import Any, TypeVar, cast
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.applications import Starlette
 
-from .._engine.exchange import Exchange
-from ..config import Binding
+from .._engine.state import Exchange
+from ..config import Backend
 from ..exceptions import SessionNotConfigured
 from ..middleware import SessionMiddleware
 from ..registry import SessionRegistry
@@ -42,10 +42,10 @@ class AsyncTestSessions:
     @asynccontextmanager
     async def open(self, client: Client, name: str | None = None) -> AsyncIterator[Session]:
         """See ``TestSessions.open``."""
-        middleware, binding = self._find(name)
-        cookies = ClientCookies(client, binding.options.path)
+        middleware, backend = self._find(name)
+        cookies = ClientCookies(client, backend.profile.options.path)
         exchange = _exchange(middleware, cookies.header(), cookies.scheme)
-        session = await _load(middleware, exchange, binding)
+        session = await _load(middleware, exchange, backend)
         yield session
         await session.save()
         cookies.keep(_set_cookies(exchange))
@@ -65,37 +65,36 @@ class AsyncTestSessions:
 
     async def read(self, source: Client | Response, name: str | None = None) -> Session:
         """See ``TestSessions.read``."""
-        middleware, binding = self._find(name)
-        return await _load(middleware, _exchange(middleware, _cookie_header(source, binding)), binding)
+        middleware, backend = self._find(name)
+        return await _load(middleware, _exchange(middleware, _cookie_header(source, backend)), backend)
 
     async def cookies(
         self, values: Mapping[Any, Any] | None = None, *, owner: str | int | None = None, name: str | None = None
     ) -> dict[str, str]:
         """See ``TestSessions.cookies``."""
-        middleware, binding = self._find(name)
+        middleware, backend = self._find(name)
         exchange = _exchange(middleware)
-        session = await _load(middleware, exchange, binding)
+        session = await _load(middleware, exchange, backend)
         session.owner = owner
         session.update(values or {})
         await session.save()
         pairs = [line.decode("ascii").partition(";")[0].partition("=") for line in _set_cookies(exchange)]
         return {cookie_name: value for cookie_name, _, value in pairs}
 
-    def _find(self, name: str | None) -> tuple[SessionMiddleware, Binding]:
+    def _find(self, name: str | None) -> tuple[SessionMiddleware, Backend]:
         """As a handler would: of several middlewares around it, the innermost that knows the name."""
         middlewares = find_middlewares(self._app)
         for middleware in reversed(middlewares):
-            configuration = middleware._configuration
-            binding = configuration.default if name is None else configuration.find(name)
-            if binding is not None:
-                return middleware, binding
+            backend = middleware.configuration.find(name)
+            if backend is not None:
+                return middleware, backend
         if not middlewares or name is None:
             raise SessionNotConfigured(
                 f"no SessionMiddleware of asgi_sessions around this {type(self._app).__name__}: the search goes "
                 "through Starlette's middleware and attributes named 'app'; if it is elsewhere, in a mounted "
                 "application for example, give that application, or the middleware itself"
             )
-        raise middlewares[-1]._configuration.unknown(name)
+        raise middlewares[-1].configuration.unknown(name)
 
 
 class TestSessions:
@@ -205,19 +204,18 @@ def _built(app: Starlette) -> Any:
 
 
 def _exchange(middleware: SessionMiddleware, cookie: bytes = b"", scheme: str = "http") -> Exchange:
-    settings = middleware._settings
+    settings = middleware.settings
     return Exchange(settings, [(b"cookie", cookie)] if cookie else [], scheme == "https", settings.clock)
 
 
-async def _load(middleware: SessionMiddleware, exchange: Exchange, binding: Binding) -> Session:
-    default = Session(middleware._configuration.default, exchange)
-    return await SessionRegistry(middleware._configuration, exchange, {default.name: default}).get(binding.name)
+async def _load(middleware: SessionMiddleware, exchange: Exchange, backend: Backend) -> Session:
+    return await SessionRegistry(middleware.configuration, exchange, {}).get(backend.profile.name)
 
 
-def _cookie_header(source: Client | Response, binding: Binding) -> bytes:
+def _cookie_header(source: Client | Response, backend: Backend) -> bytes:
     if hasattr(source, "status_code"):
-        return cookies_after(cast(Response, source), binding.writer.name)
-    return ClientCookies(source, binding.options.path).header()
+        return cookies_after(cast(Response, source), backend.profile.writer.name)
+    return ClientCookies(source, backend.profile.options.path).header()
 
 
 def _set_cookies(exchange: Exchange) -> list[bytes]:

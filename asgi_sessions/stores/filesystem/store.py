@@ -13,6 +13,7 @@ from typing import Any
 
 import aiofiles.os
 
+from ..._engine.queue import Turn
 from ...exceptions import NotSupported, StoreFull, StoreTimeout, StoreUnavailable
 from ..base import RecordStore, Stored
 from ..owners import portions
@@ -175,7 +176,7 @@ class FilesystemStore(RecordStore):
         """Run under the owner's lock. Inside this process callers queue up, rather than try it all at once."""
         end = _loop().time() + self._timeout
         try:
-            async with asyncio.timeout_at(end), self.queue(owner):
+            async with asyncio.timeout_at(end), Turn(self, owner):
                 return await self._alone(function, owner, *arguments)
         except TimeoutError as exc:
             raise StoreTimeout(f"the owner's index was busy for more than {self._timeout} s") from exc

@@ -97,7 +97,7 @@ class RedisStore(RecordStore):
         return f"RedisStore({self._route}, prefix={self._prefix!r})"
 
     @property
-    def bound(self) -> float:
+    def write_timeout(self) -> float:
         """``timeout``, in seconds: it is that of one operation in all."""
         return self._timeout
 

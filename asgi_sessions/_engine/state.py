@@ -1,0 +1,138 @@
+"""What one request knows of its sessions, and did to them.
+
+Theory of operation. A session's state is *pending* until its first use, when a backend *fills* it: with what it
+loaded, or with nothing, which makes it a new session. From then on the application changes the session's dict (found
+at commit, by comparing encodings), and its *edits* (everything else). ``plan.decide`` turns both into a ``Plan``, the
+exchange carries it out, and ``plan.settle`` makes what was committed the new base, so that a later commit starts from
+there. What the application does while a commit is under way stays to be committed by the next one: ``written`` tells
+later changes of the dict from committed ones, ``Edits.since`` does it for edits, and ``filling`` tells that the
+session was filled anew (``invalidate()``, ``reload()``), so that the outcome belongs to its past.
+
+A state ends *superseded* if a logout, a login or a ``clear()`` elsewhere was faster: it commits nothing and sends no
+cookie any more, until it is filled again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from ..cookies import CookieScope
+from ..exceptions import CookieRefused, SessionError
+from ..models import Views
+from .profile import CookieProfile, RecordProfile
+from .record import NOTHING, Edits, Loaded
+
+if TYPE_CHECKING:
+    import anyio
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Settings(msgspec.Struct):
+    """What the exchanges of one middleware share.
+
+    Attributes:
+        clock: POSIX seconds.
+        commit_timeout: seconds that all commits of one response may take together.
+        warned: the warnings that were given: about a cookie without Secure behind an https proxy, and about the type
+            of a foreign session in the scope.
+    """
+
+    clock: Callable[[], float]
+    commit_timeout: float
+    warned: set[str]
+
+
+class Exchange(msgspec.Struct, eq=False, gc=False):
+    """One request and its response, or one websocket.
+
+    It refers neither to the scope nor to the sessions: a reference cycle would leave each request to the garbage
+    collector. A struct is made in half the time of another object.
+
+    Attributes:
+        headers: the request's.
+        secure: whether the connection's scheme is https or wss.
+        now: POSIX seconds.
+        accessed: whether the application used any of the sessions.
+        touched: whether there may be something to commit: False as long as all was only read, and nothing was due for
+            renewal when it was loaded.
+        ended: whether it ended one of them.
+        started: whether the response headers are gone.
+        epochs: whether the owner of one of the cookie sessions has an epoch.
+        committing: whether the commit before the response is under way.
+        committed: set when it is over; None until somebody waits for that.
+        lock: see ``exchange.saving``; None until it is needed.
+        set_cookies: by name, path and domain: the values of Set-Cookie that wait to be sent, if any.
+    """
+
+    settings: Settings
+    headers: Headers
+    secure: bool
+    now: Callable[[], float]
+    accessed: bool = False
+    touched: bool = False
+    ended: bool = False
+    started: bool = False
+    epochs: bool = False
+    committing: bool = False
+    committed: anyio.Event | None = None
+    lock: anyio.Lock | None = None
+    set_cookies: dict[CookieScope, bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Exchange, {'started' if self.started else 'not started'}>"  # its headers are secrets
+
+
+class Backend(Protocol):
+    """Where a session is loaded from; one class for each kind, in ``backends``."""
+
+    def load_now(self, state: SessionState, values: dict[Any, Any]) -> None:
+        """Load it without I/O; SessionNotLoaded if that is impossible."""
+
+    async def load(self, state: SessionState, values: dict[Any, Any]) -> None:
+        """Load it; StoreError or NotSupported if the store cannot be read."""
+
+
+class SessionState(msgspec.Struct, eq=False):
+    """What one request knows of one session; the session's dict is not in it, for the sake of garbage collection.
+
+    Attributes:
+        base: the encoded dict as it was loaded or last committed.
+        pending: it is not loaded yet.
+        failure: why it could not be loaded before the application ran; raised when it is used.
+        error: why the cookie was refused.
+        loaded: None for a new session.
+        edits: changes beside the dict.
+        written: a method of the dict changed it since the last commit; the encoded dict: but not since then.
+        shared: a value that can change unseen was handed out, or anything set but a scalar under a str.
+        filling: how often it was filled.
+        superseded: it commits nothing any more.
+        adopted: the browser has a cookie of another library that stands for this session.
+        views: the models that the application sees it through.
+        owner_epoch: the epoch of the owner that was set, once it is known.
+        holder: of the lease, inside an exclusive section.
+    """
+
+    backend: Backend
+    profile: CookieProfile | RecordProfile
+    exchange: Exchange
+    base: bytes = b""
+    pending: bool = True
+    failure: SessionError | None = None
+    error: CookieRefused | None = None
+    loaded: Loaded | None = None
+    edits: Edits = NOTHING
+    written: bool | bytes = False
+    shared: bool = False
+    filling: int = 0
+    superseded: bool = False
+    adopted: bool = False
+    views: Views | None = None
+    owner_epoch: int | None = None
+    holder: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<SessionState of {self.profile.name!r}>"
