@@ -10,24 +10,10 @@ RFC 9110 (tokens, Vary); RFC 9111 (Cache-Control).
 import dataclasses
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any, Literal, get_args
 
+from ._engine.cache import Cache
 from .exceptions import DuplicateCookie
-
-__all__ = [
-    "MAX_AGE_LIMIT",
-    "MAX_CANDIDATES",
-    "MAX_COOKIE",
-    "CookieOptions",
-    "CookieScope",
-    "CookieWriter",
-    "SameSite",
-    "add_headers",
-    "check_cookie_name",
-    "find",
-    "is_prefixed",
-]
 
 SameSite = Literal["lax", "strict", "none"]
 Headers = list[tuple[bytes, bytes]]
@@ -39,7 +25,7 @@ MAX_AGE_LIMIT = 400 * 86400  # seconds; browsers shorten what is longer (RFC 626
 
 _MAX_NAME = 256  # bytes; ours, so that the value has room
 _MAX_ATTRIBUTE = 1024  # bytes; browsers ignore an attribute whose value is longer (RFC 6265bis, 5.6)
-_ENDINGS_KEPT = 64  # of one session's cookies: as many different Max-Age
+_MAX_ENDINGS = 64  # different Max-Age that a writer keeps ready
 _MAX_HOST = 253  # characters of a host name (RFC 1035, 2.3.4, without the length octets at both ends)
 
 _WSP = b" \t"
@@ -84,26 +70,18 @@ def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
             end = header.find(b";", start)
             if end < 0:
                 end = len(header)
-            alone = header[at - 2 : start] == _pair_start(name) if at else header[len(name) : start] == b"="
-            if alone and header.find(name, end) < 0:  # as browsers write it, and named but once
-                value = header[start:end].strip(_WSP)
-                if values:
-                    _add(value, name, values)
-                else:
-                    values.append(value)
+            alone = header[at - 2 : start] == b"; " + name + b"=" if at else header[:start] == name + b"="
+            if alone and not values and header.find(name, end) < 0:  # as browsers write it, and named but once
+                values.append(header[start:end].strip(_WSP))
             else:
                 _collect(header, name, at, values)
     return values
 
 
-@lru_cache(1024)
-def _pair_start(name: bytes) -> bytes:
-    return b"; " + name + b"="
-
-
 def _collect(header: bytes, name: bytes, at: int, values: list[bytes]) -> None:
+    """Add the new values of one header, in which the name was found first at ``at``."""
     # Searching for the name beats splitting at every ";". Each step takes a pair, and none is taken twice:
-    # once the name was met in it, in its place or elsewhere, the rest can not matter.
+    # once the name was found in a pair, in its place or elsewhere, the rest of that pair cannot matter.
     start = 0
     while at >= 0:
         start = header.rfind(b";", start, at) + 1 or start
@@ -111,17 +89,14 @@ def _collect(header: bytes, name: bytes, at: int, values: list[bytes]) -> None:
         if end < 0:
             end = len(header)
         key, equals, value = header[start:end].partition(b"=")
-        if equals and key.strip(_WSP) == name:
-            _add(value, name, values)
+        value = value.strip(_WSP)
+        if equals and key.strip(_WSP) == name and value not in values:
+            values.append(value)
+            if len(values) > MAX_CANDIDATES:
+                raise DuplicateCookie(
+                    f"more than {MAX_CANDIDATES} different cookies are named {name.decode('latin-1')!r}"
+                )
         start, at = end + 1, header.find(name, end)
-
-
-def _add(value: bytes, name: bytes, values: list[bytes]) -> None:
-    value = value.strip(_WSP)
-    if value not in values:
-        values.append(value)
-    if len(values) > MAX_CANDIDATES:
-        raise DuplicateCookie(f"more than {MAX_CANDIDATES} different cookies are named {name.decode('latin-1')!r}")
 
 
 def check_cookie_name(name: str) -> bytes:
@@ -129,7 +104,7 @@ def check_cookie_name(name: str) -> bytes:
 
     Raises:
         TypeError: not a ``str``.
-        ValueError: empty, longer than 256 bytes, or with a character that a cookie's name can not have.
+        ValueError: empty, longer than 256 bytes, or with a character that a cookie's name cannot have.
     """
     if not isinstance(name, str):
         raise TypeError(f"cookie name {name!r}: write a str such as 'session', not {type(name).__name__}")
@@ -137,7 +112,7 @@ def check_cookie_name(name: str) -> bytes:
         raise ValueError("cookie name '': must not be empty; write e.g. 'session'")
     bad = _NOT_TOKEN.search(name)
     if bad is not None:
-        raise ValueError(f"cookie name {name!r}: {bad[0]!r} can not be in it; write letters, digits, '-', '_'")
+        raise ValueError(f"cookie name {name!r}: {bad[0]!r} cannot be in it; write letters, digits, '-', '_'")
     if len(name) > _MAX_NAME:
         raise ValueError(f"cookie name {name[:20]!r}...: {len(name)} bytes; write at most {_MAX_NAME}")
     return name.encode("ascii")
@@ -275,7 +250,7 @@ class CookieWriter:
         TypeError, ValueError: as ``CookieOptions.validate``.
     """
 
-    __slots__ = ("_endings", "_https_only", "_prefix", "_scope", "_tails", "name", "options", "room", "scope")
+    __slots__ = ("_endings", "_prefix", "_scope", "_tails", "name", "options", "room", "scope")
 
     def __init__(self, name: str, options: CookieOptions) -> None:
         options.validate(name)
@@ -283,42 +258,32 @@ class CookieWriter:
         self.options = options
         self.room = MAX_COOKIE - len(self.name)
         self.scope: CookieScope = self.name, options.path, options.domain
-        must = is_prefixed(self.name) or options.same_site == "none" or options.partitioned
-        self._https_only = True if must else options.https_only
         scope = f"; Path={options.path}" + (f"; Domain={options.domain}" if options.domain else "")
         self._prefix, self._scope = self.name + b"=", scope.encode("ascii")
-        self._endings: dict[tuple[int | None, bool], bytes] = {}  # what comes after the value; mostly one and the same
-        self._tails = _tail(options, self.is_secure(False)), _tail(options, self.is_secure(True))
+        self._endings: Cache[tuple[int | None, bool], bytes] = Cache(_MAX_ENDINGS)  # what comes after the value
+        must = is_prefixed(self.name) or options.same_site == "none" or options.partitioned
+        https_only = True if must else options.https_only
+        self._tails = [_tail(options, secure if https_only is None else https_only) for secure in (False, True)]
 
     def set(self, value: bytes, max_age: int | None, secure: bool) -> bytes:
         """The header's value that sets the cookie.
 
         Args:
             value: a sealed token: ASCII letters, digits, ``-``, ``_`` and ``.`` only. It is written as it is,
-                and its size is not checked (see ``size``).
+                and its size is not checked (see ``room``).
             max_age: seconds, brought between 0 and 400 days; None: until the browser is closed.
             secure: whether the connection's scheme is https or wss.
         """
         ending = self._endings.get((max_age, secure))
         if ending is None:
-            ending = self._ending(max_age, secure)
+            age = b"" if max_age is None else b"; Max-Age=%d" % min(max(max_age, 0), MAX_AGE_LIMIT)
+            ending = self._endings.put((max_age, secure), self._scope + age + self._tails[secure])
         return self._prefix + value + ending
-
-    def _ending(self, max_age: int | None, secure: bool) -> bytes:
-        age = b"" if max_age is None else b"; Max-Age=%d" % min(max(max_age, 0), MAX_AGE_LIMIT)
-        if len(self._endings) >= _ENDINGS_KEPT:
-            self._endings.clear()  # one atomic step: threads may share a writer
-        ending = self._endings[max_age, secure] = self._scope + age + self._tails[secure]
-        return ending
 
     def expire(self, *, secure: bool) -> bytes:
         """The header's value that deletes the cookie; has the attributes without which browsers keep it."""
         past = b"; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
         return self._prefix + self._scope + past + self._tails[secure]
-
-    def is_secure(self, secure: bool) -> bool:
-        """Whether the cookie gets Secure; ``secure``: whether the connection's scheme is https or wss."""
-        return secure if self._https_only is None else self._https_only
 
 
 def _tail(options: CookieOptions, secure: bool) -> bytes:
@@ -331,7 +296,7 @@ def _tail(options: CookieOptions, secure: bool) -> bytes:
 
 
 def add_headers(headers: Headers, cookies: Iterable[bytes]) -> None:
-    """Make a response one that used a session. In place; names in any case.
+    """Mark a response as one that used a session, in place; header names may be in any case.
 
     Args:
         cookies: values of Set-Cookie.
@@ -374,7 +339,7 @@ def _add_cache_control(headers: Headers) -> None:
     found = _positions(headers, b"cache-control")
     if any(_guards_cookies(member) for at in found for member in _MEMBER.findall(headers[at][1])):
         return
-    # In front, so that a quote which the application forgot to close can not swallow it.
+    # In front, so that a quote which the application forgot to close cannot swallow it.
     name, value = headers[found[0]]
     headers[found[0]] = name, (_NO_CACHE + b", " + value if value.strip(_WSP) else _NO_CACHE)
 

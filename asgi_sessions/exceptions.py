@@ -16,7 +16,7 @@
     ├── ModelMismatch            the application's: a session's values do not fit the model; names the field
     ├── CookieTooLarge           the application's: over 4096 bytes; names the size, the limit, the largest keys
     ├── ResponseStarted          the application's: too late to reach the browser
-    ├── NotSupported             the application's: this store can not do that
+    ├── NotSupported             the application's: this store cannot do that
     ├── SessionSuperseded        nobody's: a logout, a login or a ``clear()`` elsewhere was faster
     └── StoreError               the system's; always raised ``from`` its cause
         ├── StoreUnavailable     unreachable, refused, broken: the outcome may be unknown
@@ -29,32 +29,6 @@
 
 from collections.abc import Sequence
 from typing import ClassVar
-
-__all__ = [
-    "BadCookieSignature",
-    "CookieRefused",
-    "CookieTooLarge",
-    "DuplicateCookie",
-    "ExpiredSession",
-    "LeaseExpired",
-    "LeaseTimeout",
-    "MalformedSession",
-    "ModelMismatch",
-    "NotSupported",
-    "RegeneratedSession",
-    "ResponseStarted",
-    "SerializationError",
-    "SessionConflict",
-    "SessionError",
-    "SessionNotConfigured",
-    "SessionNotLoaded",
-    "SessionSuperseded",
-    "StoreError",
-    "StoreFull",
-    "StoreTimeout",
-    "StoreUnavailable",
-    "UnknownSession",
-]
 
 
 class SessionError(Exception):
@@ -124,7 +98,7 @@ class SerializationError(SessionError, TypeError):
 
     Attributes:
         path: where it is, as Python would index it: ``session['cart'][0]``.
-        reason: what is wrong with it, e.g. ``"socket objects can not be stored"``.
+        reason: what is wrong with it, e.g. ``"socket objects cannot be stored"``.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -183,7 +157,7 @@ class ResponseStarted(SessionError, RuntimeError):
 
 
 class NotSupported(SessionError, RuntimeError):
-    """The session's store can not do that; the message says why and which store can."""
+    """The session's store cannot do that; the message says why and which store can."""
 
 
 class SessionSuperseded(SessionError):

@@ -1,7 +1,5 @@
 """Cookies of other libraries, read for a while so that moving in logs nobody out."""
 
-from __future__ import annotations
-
 import logging
 import math
 from base64 import b64decode
@@ -14,8 +12,6 @@ from itsdangerous import BadData, TimestampSigner
 
 from .crypto.seal import CLOCK_SKEW, MAX_SEALED
 from .lifetime import DAY
-
-__all__ = ["CookieReader", "StarletteCookies", "read_foreign"]
 
 logger = logging.getLogger("asgi_sessions")
 
@@ -30,7 +26,7 @@ class CookieReader(Protocol):
         """The session that the cookie holds; None if it is not one to be trusted.
 
         It must check the signature before anything else, and refuse everything after a date: the cookies that it
-        accepts can not be revoked.
+        accepts cannot be revoked.
 
         Args:
             value: the raw bytes of the cookie's value, at most 4096.
@@ -55,7 +51,7 @@ class StarletteCookies:
         max_age: seconds after its signing that a cookie is accepted, as it was configured there; None: not limited.
 
     Raises:
-        ValueError, TypeError: an argument can not be right.
+        ValueError, TypeError: an argument cannot be right.
     """
 
     def __init__(self, secret_key: object, *, until: datetime | float, max_age: float | None = 14 * DAY) -> None:
@@ -83,7 +79,7 @@ class StarletteCookies:
 
 
 def read_foreign(readers: Sequence[CookieReader], values: Sequence[bytes], now: float) -> dict[str, Any] | None:
-    """What the cookies hold; None if no reader takes one, or two of them hold different sessions (cookie tossing)."""
+    """The session in another library's cookies; None if no reader takes one, or two differ (cookie tossing)."""
     found = [read for value in values for reader in readers if (read := _read(reader, value, now))]
     return found[0] if found and all(read == found[0] for read in found) else None
 

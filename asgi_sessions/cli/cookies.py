@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Pair", "pairs_in"]
-
 Pair = tuple[str, bytes]
 
 _HEADER = re.compile(r"(?P<set>set-)?cookie:\s*", re.IGNORECASE)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from .parsers import Commands, add_command
 
-__all__ = ["add_parser", "run"]
-
 EXAMPLES = """\
 examples:
   asgi-sessions demo

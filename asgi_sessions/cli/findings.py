@@ -1,4 +1,4 @@
-"""What a cookie holds, as far as the keys tell."""
+"""The contents of a cookie, as far as the keys tell."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from ..exceptions import BadCookieSignature, CookieRefused, MalformedSession
 from ..lifetime import Lifetime
 from ..serializers import JSONSerializer, MessagePackSerializer
 from .cookies import Pair
-
-__all__ = ["Finding", "Unreadable", "examine"]
 
 SERIALIZERS = (MessagePackSerializer(), JSONSerializer())
 _STARLETTE = re.compile(rb"[\w+/-]+=*\.[\w-]{6}\.[\w-]{27}")  # base64 of JSON, itsdangerous' time, SHA-1
@@ -110,7 +108,7 @@ def _with_end(finding: Finding, record: Record, lifetime: Lifetime, now: float) 
     try:
         chosen = lifetime.chosen(record.remember)
     except ValueError:
-        return replace(finding, reason=f"the lifetime in it can not be right: {record.remember} s")
+        return replace(finding, reason=f"the lifetime in it cannot be right: {record.remember} s")
     ends_at = chosen.expires_at(renewed_at=finding.sealed_at or 0, started_at=record.started_at)
     reason = "it has expired" if now >= ends_at else None
     return replace(finding, expires_at=ends_at, reason=reason)
@@ -130,7 +128,7 @@ def _reason(error: CookieRefused, name: str, value: bytes) -> str:
 
 
 def _read(data: bytes) -> Any:
-    """The value, read by one of our serializers; in a dict, what can not be read is marked by itself."""
+    """The value, read by one of our serializers; in a dict, what cannot be read is marked by itself."""
     for serializer in SERIALIZERS:
         try:
             return serializer.loads(data)

@@ -14,8 +14,6 @@ from .keys import FALLBACK_KEYS, KEY, NoKey, asked_keys
 from .parsers import Commands, add_command, add_max_age
 from .reports import as_json, as_text
 
-__all__ = ["add_parser", "run"]
-
 DEFAULT_NAME = "session"
 
 EXAMPLES = f"""\

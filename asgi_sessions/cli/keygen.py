@@ -7,8 +7,6 @@ import argparse
 from ..crypto.keys import generate_key
 from .parsers import Commands, add_command
 
-__all__ = ["add_parser", "run"]
-
 EXAMPLES = """\
 examples:
   asgi-sessions keygen

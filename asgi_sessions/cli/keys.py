@@ -6,20 +6,18 @@ import getpass
 import os
 import warnings
 
-__all__ = ["FALLBACK_KEYS", "KEY", "NoKey", "asked_keys"]
-
 KEY, FALLBACK_KEYS = "ASGI_SESSIONS_SECRET_KEY", "ASGI_SESSIONS_FALLBACK_KEYS"
 
 
 class NoKey(Exception):
-    """Nobody said which key; the message says how to."""
+    """No key was given; the message says how to give one."""
 
 
 def asked_keys() -> tuple[str, list[str]]:
     """``secret_key`` and ``fallback_keys``, from the environment; the first one is asked for if it is not there.
 
     Raises:
-        NoKey: nobody said which.
+        NoKey: none was given.
     """
     return os.environ.get(KEY) or _ask(), os.environ.get(FALLBACK_KEYS, "").split()
 

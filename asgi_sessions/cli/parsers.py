@@ -1,4 +1,4 @@
-"""What the parsers of all commands share."""
+"""Parsers and options that the commands share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..lifetime import DAY, Lifetime
-
-__all__ = ["Commands", "add_command", "add_max_age"]
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -10,8 +10,6 @@ from pathlib import Path
 from ..stores.filesystem.files import RecordFiles
 from .parsers import Commands, add_command
 
-__all__ = ["add_parser", "run"]
-
 BAR = 40  # characters
 
 EXAMPLES = """\

@@ -13,8 +13,6 @@ from typing import Any
 
 from .findings import Finding
 
-__all__ = ["as_json", "as_text", "moment", "printable"]
-
 LABEL = 10  # characters
 KINDS = {
     "cookie": "cookie session: all of it is in the cookie",
@@ -69,7 +67,7 @@ def _content(finding: Finding) -> Iterator[tuple[str, str]]:
 
 
 def printable(text: str) -> str:
-    """What a terminal shows and does not obey."""
+    """The text, escaped if a terminal would obey a part of it."""
     return text if text.isprintable() else repr(text)
 
 

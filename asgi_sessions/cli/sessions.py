@@ -22,8 +22,6 @@ from .keys import FALLBACK_KEYS, KEY, NoKey, asked_keys
 from .parsers import Commands, add_command, add_max_age
 from .reports import moment, printable
 
-__all__ = ["add_parser"]
-
 STORE = "ASGI_SESSIONS_STORE"
 URLS = "redis://HOST:PORT/DB, rediss://..., unix://PATH or file:DIRECTORY"
 
@@ -45,7 +43,7 @@ Work = Callable[[SessionManager], Awaitable[int]]
 
 
 class NoStore(Exception):
-    """Nobody said which store, or it is none; the message says what to write."""
+    """No store was given, or it cannot be one; the message says what to write."""
 
 
 def add_parser(commands: Commands) -> None:
