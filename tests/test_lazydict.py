@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from asgi_sessions.lazydict import LazyDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from asgi_sessions import SessionNotLoaded
-from asgi_sessions.lazydict import LazyDict
 
 VALUES = {"user": 7, "cart": ["apple"]}
 

@@ -19,6 +19,7 @@ from asgi_sessions import (
     SessionManager,
     get_sessions,
 )
+from asgi_sessions.crypto.keys import Keyring
 
 from .browser import KEY, OTHER_KEY, Browser, Clock, application
 
@@ -154,7 +155,7 @@ async def test_logging_out_everywhere_else_keeps_this_session(
 async def test_a_logout_takes_the_session_off_the_list(server_store: RecordStore, manager: SessionManager) -> None:
     visitor = await logged_in(site(server_store))
     await visitor.get("/logout")
-    assert await server_store.listed(manager._binding.owner_names.current("ann")) == {}  # type: ignore[attr-defined]
+    assert await server_store.listed(Keyring(KEY).owner_names("session").current("ann")) == {}  # type: ignore[attr-defined]
 
 
 async def test_a_change_of_owner_moves_the_session(server_store: RecordStore, manager: SessionManager) -> None:
@@ -186,7 +187,7 @@ async def test_an_entry_that_stayed_behind_does_not_end_the_session_of_another_o
 ) -> None:
     visitor = await logged_in(site(server_store), "bob")
     [info] = await all_of(manager, "bob")
-    former = manager._binding.owner_names.current("ann")
+    former = Keyring(KEY).owner_names("session").current("ann")
     await server_store.enlist(former, bytes.fromhex(info.handle), 5e9)  # type: ignore[attr-defined]
     assert await manager.revoke_all("ann") == 0
     assert (await visitor.get("/who")).json() == "bob"
@@ -215,7 +216,7 @@ async def test_entries_whose_session_is_gone_are_dropped_when_met(
     await logged_in(site(server_store))
     [info] = await all_of(manager)
     await server_store.delete(bytes.fromhex(info.handle))
-    name = manager._binding.owner_names.current("ann")
+    name = Keyring(KEY).owner_names("session").current("ann")
     assert len(await server_store.listed(name)) == 1  # type: ignore[attr-defined]
     assert await all_of(manager) == []
     assert await server_store.listed(name) == {}  # type: ignore[attr-defined]

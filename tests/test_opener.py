@@ -5,10 +5,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from asgi_sessions._engine.opener import LONGEST_KNOWN, MOST_KNOWN, Opener
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from asgi_sessions._engine.opener import LONGEST_KNOWN, MOST_KNOWN, Opener
 from asgi_sessions._engine.record import Token, token_of
 from asgi_sessions.cookies import find
 from asgi_sessions.crypto.keys import Keyring

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..shapes import plain
+from ..models import plain
 
 
 def assigned_values(value: object, *, text: bool) -> dict[Any, Any] | None:

@@ -86,8 +86,9 @@ async def _commit(exchange: Exchange, plan: Plan) -> list[Failure]:
             raise
         if not kept:
             return [Failure(backend.profile.name, _drop(plan), plan.writes)]
+    failures = [Failure(plan.state.profile.name, too_late(plan))] if plan.lost else []
     settle(plan)
-    return [Failure(plan.state.profile.name, too_late(plan))] if plan.lost else []
+    return failures
 
 
 def _error_of(exc: Exception, backend: RecordBackend) -> SessionError:

@@ -12,7 +12,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from asgi_sessions import MessagePackSerializer, RecordStore, Stored
-from asgi_sessions._engine.record import COMMITS_KEPT, VERSION_SIZE, RecordCodec
+from asgi_sessions._engine.codec import RecordCodec
+from asgi_sessions._engine.record import COMMITS_KEPT, VERSION_SIZE
 from tests.browser import Clock
 
 CODEC = RecordCodec(MessagePackSerializer())

@@ -23,7 +23,8 @@ from asgi_sessions import (
     Store,
     Stored,
 )
-from asgi_sessions._engine.record import Record, RecordCodec, digest
+from asgi_sessions._engine.codec import RecordCodec
+from asgi_sessions._engine.record import Record, digest
 from asgi_sessions.crypto.keys import Keyring
 
 from ..browser import KEY, Browser, Clock, Response, application

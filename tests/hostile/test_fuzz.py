@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asgi_sessions import CookieRefused, CookieStore, JSONSerializer, MemoryStore, MessagePackSerializer, Session
-from asgi_sessions._engine.record import Record, RecordCodec, Token, check_end, check_token, digest, times_of
+from asgi_sessions._engine.codec import RecordCodec
+from asgi_sessions._engine.record import Record, Token, check_end, check_token, digest, times_of
 from asgi_sessions.crypto.keys import Keyring
 from asgi_sessions.crypto.seal import Unsealed
 
