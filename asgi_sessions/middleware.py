@@ -20,6 +20,7 @@ from ._engine.backends import fetch_epoch
 from ._engine.exchange import commit, outcome, save_late, saving
 from ._engine.plan import Failure, Plan, decide_all, is_different
 from ._engine.profile import Epochs
+from ._engine.record import NOTHING
 from ._engine.state import Exchange, SessionState, Settings
 from .config import Configuration, SessionConfig, defaults
 from .cookies import SameSite, add_headers
@@ -258,12 +259,15 @@ class Responder(msgspec.Struct, eq=False):
             if self.error is not None:
                 raise self.error
         elif not self._broken:
-            try:
-                await self._take_assigned()
-            except SessionError as exc:
-                logger.error("session %r: late changes are lost: %s", self._session.name, exc)
-            if any(is_different(state, session) for state, session in self._opened.values()):
-                await save_late(self._exchange, self._opened.values())
+            if self._scope.get("session") is not self._session:
+                try:
+                    await self._take_assigned()
+                except SessionError as exc:
+                    logger.error("session %r: late changes are lost: %s", self._session.name, exc)
+            for state, session in self._opened.values():
+                if state.written or state.edits is not NOTHING or (state.shared and is_different(state, session)):
+                    await save_late(self._exchange, self._opened.values())
+                    return
 
     async def refuse(self, failure: StoreError) -> None:
         """Answer 503; the cookies of sessions that were committed are still delivered."""

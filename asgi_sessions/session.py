@@ -299,12 +299,12 @@ class Session(LazyDict):
 
     @owner.setter
     def owner(self, owner: Owner | None) -> None:
-        owner = _plain_owner(owner, self.name)
-        if owner == self.owner:
-            return
-        self.regenerate()
-        self._edit(attributes={**self._state.edits.attributes, "owner": owner})
-        self._state.owner_epoch = None
+        state = self._state
+        owner = _plain_owner(owner, state.profile.name)
+        if owner != self._attribute("owner"):
+            self._check_secret_can_change("another owner")
+            self._edit(regenerated=True, attributes={**state.edits.attributes, "owner": owner})
+            state.owner_epoch = None
 
     @property
     def label(self) -> dict[str, str]:
@@ -445,11 +445,14 @@ class Session(LazyDict):
             ResponseStarted: the new cookie cannot reach the browser any more.
         """
         self.mark_accessed()
+        self._check_secret_can_change("regenerate()")
+        self._edit(regenerated=True)
+
+    def _check_secret_can_change(self, what: str) -> None:
         if self._state.exchange.started:
             raise ResponseStarted(
-                f"session {self.name!r}: regenerate() after the response started; the browser would keep a dead cookie"
+                f"session {self.name!r}: {what} after the response started; the browser would keep a dead cookie"
             )
-        self._edit(regenerated=True)
 
     def invalidate(self) -> None:
         """End the session: values gone, record deleted, cookie expired. What is set afterwards begins a new one.
@@ -519,7 +522,7 @@ class Session(LazyDict):
         return model
 
 
-# -- attributes, checked at once: whatever is kept can be stored and read -------------------------------------------------
+# -- attributes, checked at once: whatever is kept can be stored and read ---------------------------------------------
 
 
 def _plain_owner(owner: object, session: str) -> Owner | None:

@@ -28,7 +28,7 @@ import anyio
 
 from ..exceptions import NotSupported, ResponseStarted, SerializationError, SessionError, SessionSuperseded, StoreError
 from .backends import RecordBackend, fetch_epoch, fill_anew
-from .plan import Failure, Plan, committed, decide, settle, supersede, too_late
+from .plan import Failure, Plan, decide, drop, settle, too_late
 from .repository import unavailable
 from .state import Exchange, SessionState
 
@@ -85,7 +85,7 @@ async def _commit(exchange: Exchange, plan: Plan) -> list[Failure]:
                 await _undisturbed(_commit(exchange, plan))
             raise
         if not kept:
-            return [Failure(backend.profile.name, _drop(plan), plan.writes)]
+            return [Failure(backend.profile.name, _superseded(plan), plan.writes)]
     failures = [Failure(plan.state.profile.name, too_late(plan))] if plan.lost else []
     settle(plan)
     return failures
@@ -104,9 +104,8 @@ def _error_of(exc: Exception, backend: RecordBackend) -> SessionError:
     return error
 
 
-def _drop(plan: Plan) -> SessionSuperseded:
-    committed(plan.state, plan.before, plan.values, plan.edits, plan.filling)
-    supersede(plan.state)
+def _superseded(plan: Plan) -> SessionSuperseded:
+    drop(plan)
     known = plan.before or plan.doomed
     handle = known.handle.hex() if known else None
     name = plan.state.profile.name

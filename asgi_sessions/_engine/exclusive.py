@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ..exceptions import LeaseTimeout, NotSupported, SessionError, SessionSuperseded
 from .backends import RecordBackend, fill, fill_anew
 from .exchange import commit, reload, save
-from .plan import Commit, Plan, decide, encode
+from .plan import Commit, Plan, decide, encode, lifetime_of
 from .queue import KeyedLock
 from .record import VERSION_SIZE, Change, Lease, Loaded
 from .state import SessionState
@@ -135,6 +135,6 @@ def _restore(state: SessionState, values: dict[Any, Any], known: Loaded | None) 
 def _release_only(state: SessionState, values: dict[Any, Any], loaded: Loaded) -> Plan:
     encoded = encode(state, values)
     change = Change(state.base, encoded, state.exchange.now(), state.edits)
-    plan = Plan(state, encoded, state.edits, state.filling, loaded, True, after=loaded)
+    plan = Plan(state, encoded, state.edits, state.filling, lifetime_of(state), loaded, True, after=loaded)
     plan.step = Commit(loaded, change, urandom(VERSION_SIZE), holder=state.holder, release=True)
     return plan

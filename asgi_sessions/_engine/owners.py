@@ -16,7 +16,7 @@ import anyio
 from ..exceptions import CookieRefused, SessionConflict, StoreFull
 from ..stores.base import RecordStore
 from ..stores.owners import GENERATION_SIZE, OwnerIndex
-from .plan import Commit, Create, Plan, lifetime_of
+from .plan import Commit, Create, Plan
 from .profile import RecordProfile
 from .record import NOTHING, Owner, Record
 from .repository import Repository, blamed
@@ -74,46 +74,48 @@ class Owners:
         """
         known = plan.before or plan.doomed  # what is doomed is taken off the plan once it is deleted
         former = None if known is None else known.record.owner
-        attributes = plan.edits.attributes
+        attributes, names = plan.edits.attributes, self._profile.owner_names
         owner: Owner | None = None if plan.doomed is not None else former
         if plan.after is not None and "owner" in attributes:
             owner = attributes["owner"]
         if owner is not None and ("owner" in attributes or isinstance(plan.step, Create)):
-            kept = await self._join(plan, owner, write)
+            kept = await self._join(plan, names.current(owner), write)
             if kept and plan.after is not None and self._profile.max_sessions is not None:
                 await self.end_oldest(owner, self._profile.max_sessions, plan.after.handle)
         elif owner is not None and "remember" in attributes:
-            await self._enlist(plan, owner)  # it may live longer from now on: the index has to know first
+            await self._enlist(
+                plan, names.current(owner)
+            )  # first, as it may live longer from now on
             kept = await write(plan)
         elif owner is not None and plan.step is not None and plan.step.expires_at is not None:
-            kept = await self._renew(plan, owner, write)
+            kept = await self._renew(plan, names.current(owner), write)
         else:
             kept = await write(plan)
         if known is not None and former is not None and former != owner:
-            for name in self._profile.owner_names.every(former):
+            for name in names.every(former):
                 await self._index.delist(name, [known.handle])
         return kept
 
-    async def _join(self, plan: Plan, owner: Owner, write: Write) -> bool:
+    async def _join(self, plan: Plan, name: bytes, write: Write) -> bool:
         if plan.generation is None:  # kept when a commit is done again
-            plan.generation = await self._enlist(plan, owner)
+            plan.generation = await self._enlist(plan, name)
         if not await write(plan):
             return False
-        generation = await self._enlist(plan, owner)
+        generation = await self._enlist(plan, name)
         if generation in (b"", plan.generation) or plan.after is None:
             return True
         await self._repository.remove(plan.after)
-        await self._index.delist(self._profile.owner_names.current(owner), [plan.after.handle])
+        await self._index.delist(name, [plan.after.handle])
         return False
 
-    async def _renew(self, plan: Plan, owner: Owner, write: Write) -> bool:
+    async def _renew(self, plan: Plan, name: bytes, write: Write) -> bool:
         """Write entry and record at once; one lost entry is harmless, as it outlives its record."""
         failed: list[Exception] = []
         kept = False
 
         async def enlist() -> None:
             try:
-                await self._enlist(plan, owner)
+                await self._enlist(plan, name)
             except Exception as exc:
                 failed.append(exc)
 
@@ -127,15 +129,13 @@ class Owners:
             raise failed[0]
         return kept
 
-    async def _enlist(self, plan: Plan, owner: Owner) -> bytes:
-        after, step = plan.after, plan.step
-        lifetime = lifetime_of(plan.state)
+    async def _enlist(self, plan: Plan, name: bytes) -> bytes:
+        after, step, lifetime = plan.after, plan.step, plan.lifetime
         expires_at = step.expires_at if step is not None else None
         if after is None:
             raise RuntimeError("a session that ends joins no owner")
         if expires_at is None:  # nothing was renewed
             expires_at = lifetime.expires_at(renewed_at=after.renewed_at, started_at=after.record.started_at)
-        name = self._profile.owner_names.current(owner)
         return await self._index.enlist(name, after.handle, expires_at + lifetime.duration)
 
     # -- lists and ends -----------------------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ class Plan(msgspec.Struct, gc=False):
         doomed: the record to delete.
         step: what to do in the store afterwards.
         cookies: values of Set-Cookie to send once it is done, by name, path and domain: each is a cookie of its own.
+        lifetime: the one in force.
         generation: the owner's, when the session was about to join the owner's others; see ``owners``.
         lost: some of it cannot be done any more.
         done: it took place.
@@ -79,6 +80,7 @@ class Plan(msgspec.Struct, gc=False):
     values: bytes
     edits: Edits
     filling: int
+    lifetime: Lifetime
     before: Loaded | None = None
     changed: bool = False
     doomed: Loaded | None = None
@@ -166,16 +168,16 @@ def decide(state: SessionState, values: dict[Any, Any]) -> Plan | None:
     usual = edits is NOTHING and before is not None and before.record.remember is None
     lifetime = profile.lifetime if usual else lifetime_of(state)
     if lifetime.duration <= 0 or (not dict.__len__(values) and _is_over(state)):
-        plan = _end(state, encoded)
+        plan = _end(state, encoded, lifetime)
     else:
         changed = before is None or (differs and state.written is not False) or is_changed(state, encoded)
         if not (changed or due):
             return None
-        plan = Plan(state, encoded, edits, state.filling, before, changed, edits.doomed)
+        plan = Plan(state, encoded, edits, state.filling, lifetime, before, changed, edits.doomed)
         if isinstance(profile, CookieProfile):
-            _plan_cookie(plan, profile, lifetime, int(now))
+            _plan_cookie(plan, profile, int(now))
         else:
-            _plan_record(plan, profile, lifetime, now, due)
+            _plan_record(plan, profile, now, due)
     return _still_possible(plan) if exchange.started and plan is not None else plan
 
 
@@ -190,16 +192,27 @@ def renewal(state: SessionState) -> Plan | None:
         return None
     if not any(scope[0] == name for scope in exchange.set_cookies or ()):
         return None
-    plan = Plan(state, state.base, state.edits, state.filling, before)
-    plan.step = Renew(before, _renew(plan, profile, before, lifetime_of(state), int(exchange.now())))
+    plan = Plan(state, state.base, state.edits, state.filling, lifetime_of(state), before)
+    plan.step = Renew(before, _renew(plan, before, int(exchange.now())))
     return plan
 
 
 def settle(plan: Plan) -> None:
-    """Note in the state what was committed, and the cookies that wait to be sent."""
+    """Note in the state what was committed and which cookies wait to be sent; later changes stay to be committed."""
     plan.done = True
-    state, cookies, exchange = plan.state, plan.cookies, plan.state.exchange
-    committed(state, plan.after, plan.values, plan.edits, plan.filling)
+    state, edits = plan.state, plan.edits
+    if state.filling == plan.filling:
+        state.loaded = plan.after
+        state.base = plan.values
+        if state.written is plan.values:
+            state.written = False
+        if edits is not NOTHING or state.edits is not NOTHING:
+            state.edits = NOTHING if state.edits is edits else state.edits.since(edits)
+    elif state.edits.ended and plan.after is not None:  # a logout is final, whatever it overtook
+        state.edits = replace(state.edits, doomed=plan.after)
+    elif state.edits.doomed is not None and state.edits.doomed is edits.doomed:  # this commit has deleted it
+        state.edits = replace(state.edits, doomed=None)
+    cookies, exchange = plan.cookies, state.exchange
     if cookies and not exchange.started:
         exchange.set_cookies = {**exchange.set_cookies, **cookies} if exchange.set_cookies else cookies
         if plan.before is None:
@@ -220,19 +233,11 @@ def _warn_about_secure(plan: Plan, cookies: dict[CookieScope, bytes]) -> None:
     )
 
 
-def committed(state: SessionState, loaded: Loaded | None, values: bytes, edits: Edits, filling: int) -> None:
-    """Note a commit of ``values`` and ``edits``; later changes stay to be committed."""
-    if state.filling == filling:
-        state.loaded = loaded
-        state.base = values
-        if state.written is values:
-            state.written = False
-        if edits is not NOTHING or state.edits is not NOTHING:
-            state.edits = NOTHING if state.edits is edits else state.edits.since(edits)
-    elif state.edits.ended and loaded is not None:  # a logout is final, whatever it overtook
-        edit(state, doomed=loaded)
-    elif state.edits.doomed is not None and state.edits.doomed is edits.doomed:  # this commit has deleted it
-        edit(state, doomed=None)
+def drop(plan: Plan) -> None:
+    """Give up a plan whose session ended or was regenerated meanwhile; nothing of the session is written any more."""
+    plan.after, plan.cookies = plan.before, None
+    settle(plan)
+    supersede(plan.state)
 
 
 def supersede(state: SessionState) -> None:
@@ -257,12 +262,6 @@ def too_late(plan: Plan) -> ResponseStarted:
 
 
 # -- what the application did -----------------------------------------------------------------------------------------
-
-
-def edit(state: SessionState, **changed: Any) -> None:
-    """Note a change beside the dict."""
-    state.edits = replace(state.edits, **changed)
-    state.exchange.touched = True
 
 
 def lifetime_of(state: SessionState) -> Lifetime:
@@ -311,11 +310,9 @@ def is_changed(state: SessionState, encoded: bytes) -> bool:
 
 
 def is_different(state: SessionState, values: dict[Any, Any]) -> bool:
-    """Whether it was changed since it was committed; also into what cannot be encoded."""
-    if state.written or state.edits is not NOTHING:
-        return True
+    """Whether the dict is not what was committed last; it may be such that it cannot even be encoded."""
     try:
-        return state.shared and encode(state, values) != state.base
+        return encode(state, values) != state.base
     except SessionError:
         return True
 
@@ -340,8 +337,7 @@ def _give_up(state: SessionState, values: dict[Any, Any]) -> None:
     """Raise once what a superseded session cannot write."""
     encoded = encode(state, values)
     if is_changed(state, encoded):
-        committed(state, state.loaded, encoded, state.edits, state.filling)
-        supersede(state)
+        drop(Plan(state, encoded, state.edits, state.filling, lifetime_of(state), state.loaded))
         raise SessionSuperseded(
             f"session {state.profile.name!r} ended or was regenerated meanwhile; "
             "the changes of this request are dropped"
@@ -351,7 +347,7 @@ def _give_up(state: SessionState, values: dict[Any, Any]) -> None:
 # -- what follows from it ---------------------------------------------------------------------------------------------
 
 
-def _end(state: SessionState, encoded: bytes) -> Plan | None:
+def _end(state: SessionState, encoded: bytes, lifetime: Lifetime) -> Plan | None:
     """Nothing is left: delete the record, expire the cookie with the very attributes it was set with."""
     profile, edits, doomed = state.profile, state.edits, state.loaded or state.edits.doomed
     if doomed is None and not state.adopted:
@@ -360,10 +356,10 @@ def _end(state: SessionState, encoded: bytes) -> Plan | None:
     options = profile.effective_options(doomed.record.cookie) if doomed else profile.options
     writer = profile.writer_for(options)
     expired = {writer.scope: writer.expire(secure=state.exchange.secure)}
-    return Plan(state, encoded, edits, state.filling, None, doomed is None, doomed, cookies=expired)
+    return Plan(state, encoded, edits, state.filling, lifetime, None, doomed is None, doomed, cookies=expired)
 
 
-def _plan_cookie(plan: Plan, profile: CookieProfile, lifetime: Lifetime, now: int) -> None:
+def _plan_cookie(plan: Plan, profile: CookieProfile, now: int) -> None:
     """The record is the token."""
     state, edits, before = plan.state, plan.edits, plan.before
     record = before.record if before else Record(values=state.base, created_at=now, started_at=now)
@@ -375,16 +371,16 @@ def _plan_cookie(plan: Plan, profile: CookieProfile, lifetime: Lifetime, now: in
             record = replace(record, owner_epoch=state.owner_epoch or 0)
     if edits.regenerated or before is None:
         record = replace(record, id=urandom(8), started_at=now)
-    value, ends_at, due_at = _seal(plan, profile.codec.pack(record), record, lifetime, now)
+    value, ends_at, due_at = _seal(plan, profile.codec.pack(record), record, now)
     plan.after = profile.known.put(value, Loaded(record, now, ends_at=ends_at, due_at=due_at))
 
 
-def _plan_record(plan: Plan, profile: RecordProfile, lifetime: Lifetime, now: float, due: bool) -> None:
+def _plan_record(plan: Plan, profile: RecordProfile, now: float, due: bool) -> None:
     """The store merges the change into the record when it gets there; the cookie needs what is known here."""
     state, edits, before = plan.state, plan.edits, plan.before
     if before is None:
         after = _new_record(plan, profile, int(now))
-        ends_at = _renew(plan, profile, after, lifetime, int(now))
+        ends_at = _renew(plan, after, int(now))
         plan.step = Create(after, profile.codec.encode(after.record, after.handle), ends_at)
         return
     secret = urandom(SECRET_SIZE) if edits.regenerated else b""
@@ -393,7 +389,7 @@ def _plan_record(plan: Plan, profile: RecordProfile, lifetime: Lifetime, now: fl
     if secret:
         after = replace(before, secret=secret, record=replace(before.record, started_at=int(now)))
     if due or secret or "remember" in edits.attributes or "cookie" in edits.attributes:
-        expires_at = _renew(plan, profile, after, lifetime, int(now))
+        expires_at = _renew(plan, after, int(now))
     if plan.changed:
         change = Change(state.base, plan.values, now, edits, digest(secret) if secret else b"")
         plan.step = Commit(before, change, urandom(VERSION_SIZE), expires_at, state.holder)
@@ -412,16 +408,16 @@ def _new_record(plan: Plan, profile: RecordProfile, now: int) -> Loaded:
     return Loaded(record, now, handle=handle, secret=secret, version=version)
 
 
-def _renew(plan: Plan, profile: RecordProfile, after: Loaded, lifetime: Lifetime, now: int) -> float:
+def _renew(plan: Plan, after: Loaded, now: int) -> float:
     """Plan a new cookie for a session on the server; when the session ends then."""
-    _, ends_at, due_at = _seal(plan, after.handle + after.secret, after.record, lifetime, now)
+    _, ends_at, due_at = _seal(plan, after.handle + after.secret, after.record, now)
     plan.after = replace(after, renewed_at=now, stale=False, ends_at=ends_at, due_at=due_at)
     return ends_at
 
 
-def _seal(plan: Plan, token: bytes, record: Record, lifetime: Lifetime, now: int) -> tuple[bytes, float, float]:
+def _seal(plan: Plan, token: bytes, record: Record, now: int) -> tuple[bytes, float, float]:
     """Plan the cookie that renews the session: its value; when the session ends then, and when it is due again."""
-    profile, exchange = plan.state.profile, plan.state.exchange
+    profile, exchange, lifetime = plan.state.profile, plan.state.exchange, plan.lifetime
     value, writer = profile.sealer.seal(token, now), profile.writer
     if len(value) > writer.room:
         raise CookieTooLarge(profile.name, len(writer.name) + len(value), MAX_COOKIE, _largest_keys(plan))

@@ -197,7 +197,7 @@ class Repository:
         record = apply(change, current.record, codec.serializer, version)
         if step.release or (record.epoch != current.record.epoch and not step.holder):
             record = replace(record, lease=None)  # of another epoch the holder cannot commit any more
-        data = codec.encode(record, loaded.handle)
+        data = codec.pack(record) if codec.sealer is None else codec.encode(record, loaded.handle)  # one call less
         kept = await self._store.swap(loaded.handle, current.version, version, data, step.expires_at)
         if kept is not None and kept.version == version and kept.data == data:
             committed = replace(loaded, record=record, version=version)
