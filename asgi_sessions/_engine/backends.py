@@ -56,20 +56,20 @@ NO_VALUES: Mapping[Any, Any] = {}
 
 
 class CookieBackend:
-    """Sessions that live in their cookie; with epochs, loading them takes a question to the application."""
+    """Sessions that live in their cookie.
+
+    Attributes:
+        waits: whether loading takes I/O: with epochs, a question to the application.
+    """
 
     def __init__(self, profile: CookieProfile, store: CookieStore) -> None:
         self.profile = profile
         self.store = store
+        self.waits = profile.epochs is not None
         self._cookies = CookieFinder(profile.writer.name)
 
-    @property
-    def waits(self) -> bool:
-        """Whether loading takes I/O."""
-        return self.profile.epochs is not None
-
     def load_now(self, state: SessionState, values: dict[Any, Any]) -> None:
-        if self.profile.epochs is not None:
+        if self.waits:
             raise not_loaded(self.profile.name)
         exchange = state.exchange
         now = exchange.now()
@@ -86,7 +86,7 @@ class CookieBackend:
             refuse(state, values, exc, now)
 
     async def load(self, state: SessionState, values: dict[Any, Any]) -> None:
-        if self.profile.epochs is None:
+        if not self.waits:
             self.load_now(state, values)
             return
         exchange, profile = state.exchange, self.profile
@@ -163,6 +163,7 @@ class RecordBackend:
 
     async def load(self, state: SessionState, values: dict[Any, Any]) -> None:
         exchange, profile = state.exchange, self.profile
+        exchange.stored = True
         now = exchange.now()
         try:
             cookies, token = self._cookies.find(exchange.headers, profile.known, now)
@@ -296,7 +297,9 @@ def fill(
         state.filling += 1
         state.edits, state.loaded, state.views = NOTHING, None, None
         state.written = state.shared = state.superseded = False
-    state.error = error
+        state.error = None
+    if error is not None:
+        state.error = error
     dict.clear(values)
     if loaded is None:
         state.base = state.profile.empty

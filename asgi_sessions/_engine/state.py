@@ -61,6 +61,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
             renewal when it was loaded.
         ended: whether it ended one of them.
         started: whether the response headers are gone.
+        stored: whether one of the sessions lives on the server.
         epochs: whether the owner of one of the cookie sessions has an epoch.
         committing: whether the commit before the response is under way.
         committed: set when it is over; None until somebody waits for that.
@@ -76,6 +77,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
     touched: bool = False
     ended: bool = False
     started: bool = False
+    stored: bool = False
     epochs: bool = False
     committing: bool = False
     committed: anyio.Event | None = None
