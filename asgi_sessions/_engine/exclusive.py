@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from os import urandom
 from random import random
-from typing import Any
 
 import anyio
 from msgspec.structs import replace
@@ -26,9 +25,7 @@ LONGEST_PAUSE = 0.02  # seconds between two looks at a lease that is taken
 
 
 @asynccontextmanager
-async def exclusive(
-    state: SessionState, values: dict[Any, Any], *, lease: float, timeout: float
-) -> AsyncIterator[None]:
+async def exclusive(state: SessionState, *, lease: float, timeout: float) -> AsyncIterator[None]:
     """Hold the lease of a session; see ``SessionRegistry.exclusive``."""
     backend, name = state.backend, state.profile.name
     if not isinstance(backend, RecordBackend):
@@ -38,8 +35,8 @@ async def exclusive(
         )
     if state.holder:
         raise NotSupported(f"session {name!r}: this request is in its exclusive section already")
-    section = _Section(backend, state, values)
-    await save(state, values)
+    section = _Section(backend, state)
+    await save(state)
     if state.loaded is not None:
         await section.enter(state.loaded.handle, lease, timeout)
     try:
@@ -53,8 +50,8 @@ async def exclusive(
 
 
 class _Section:
-    def __init__(self, backend: RecordBackend, state: SessionState, values: dict[Any, Any]) -> None:
-        self._backend, self._state, self._values = backend, state, values
+    def __init__(self, backend: RecordBackend, state: SessionState) -> None:
+        self._backend, self._state = backend, state
 
     async def enter(self, handle: bytes, lease: float, timeout: float) -> None:
         holder, name = urandom(8), self._state.profile.name
@@ -75,7 +72,7 @@ class _Section:
         if drop:
             self._restore(known)
         try:
-            plan = decide(state, self._values)
+            plan = decide(state)
         except SessionError as exc:
             failed.append(exc)
         if known is not None and state.holder and not failed and (plan is None or not plan.writes):
@@ -92,7 +89,7 @@ class _Section:
     async def _take_turn(self, holder: bytes, lease: float) -> None:
         state, pause = self._state, 0.001
         while True:
-            await reload(state, self._values)
+            await reload(state)
             if state.loaded is None:
                 raise SessionSuperseded(f"session {state.profile.name!r} ended or was regenerated meanwhile")
             if await self._acquire(state.loaded, Lease(holder, state.exchange.now() + lease)):
@@ -116,12 +113,12 @@ class _Section:
     def _restore(self, known: Loaded | None) -> None:
         state = self._state
         if known is None:
-            fill_anew(state, self._values)
+            fill_anew(state)
         else:
-            fill(state, self._values, known, state.profile.codec.values(known.record), error=state.error)
+            fill(state, known, state.profile.codec.values(known.record), error=state.refusal)
 
     def _release_only(self, loaded: Loaded) -> Plan:
-        state, encoded = self._state, encode(self._state, self._values)
+        state, encoded = self._state, encode(self._state)
         change = Change(state.base, encoded, state.exchange.now(), state.edits)
         plan = Plan(state, encoded, state.edits, state.filling, lifetime_of(state), loaded, True, after=loaded)
         plan.step = Commit(loaded, change, urandom(VERSION_SIZE), holder=state.holder, release=True)
