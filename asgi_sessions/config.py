@@ -82,7 +82,7 @@ class Binding(Policy):
     codec: RecordCodec
     writer: CookieWriter
     readers: tuple[CookieReader, ...]
-    bound: float  # seconds; of a store's writing verbs
+    write_timeout: float  # seconds; of a store's writing verbs
     owner_names: OwnerNames
     indexed: bool  # whether the store lists the sessions of an owner
     max_sessions: int | None  # of one owner
@@ -201,7 +201,7 @@ class Configuration:
             writer=writer,
             readers=_checked_readers(config),
             owner_names=keyring.owner_names(cookie_name),
-            bound=_checked_bound(config.name, store),
+            write_timeout=_checked_write_timeout(config.name, store),
             indexed=server_side and isinstance(store, OwnerIndex),
             max_sessions=config.max_sessions_per_owner or None,
         )
@@ -214,12 +214,12 @@ def _checked_readers(config: SessionConfig) -> tuple[CookieReader, ...]:
     return tuple(readers)
 
 
-def _checked_bound(name: str, store: Store) -> float:
-    bound: object = store.bound if isinstance(store, RecordStore) else math.inf
-    if isinstance(bound, bool) or not isinstance(bound, int | float) or not bound >= 0:
-        what = f"{type(store).__name__}.bound={bound!r}"
+def _checked_write_timeout(name: str, store: Store) -> float:
+    timeout: object = store.write_timeout if isinstance(store, RecordStore) else math.inf
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+        what = f"{type(store).__name__}.write_timeout={timeout!r}"
         raise ValueError(f"session {name!r}: {what}: must be a number of seconds, 0 or more, as a property")
-    return bound
+    return timeout
 
 
 def _check_max_sessions(config: SessionConfig, store: Store) -> None:

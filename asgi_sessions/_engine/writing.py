@@ -37,7 +37,7 @@ def write(plan: Plan, seconds: float, clock: Callable[[], float]) -> Awaitable[L
     if not only_values and concerns_owner(plan):
         return _in_time(_carry_out_in_step(plan, clock), seconds)
     # Nearly all are one verb. If that ends by itself in half the time, the other half is left for what follows.
-    if plan.doomed is None and 2 * binding.bound <= seconds:
+    if plan.doomed is None and 2 * binding.write_timeout <= seconds:
         if change is not None:
             return store.race(_commit(plan, change), binding.codec)
         if plan.created is not None:
@@ -49,7 +49,7 @@ def line_up(plan: Plan, rival: Rival, seconds: float) -> Awaitable[Loaded | None
     """What ``write`` left to do, in what is left of the time; the rest is as there."""
     binding = plan.binding
     store: RecordStore = binding.store  # type: ignore[assignment]
-    return _in_time(store.line_up(rival, binding.codec), seconds, spent=binding.bound)
+    return _in_time(store.line_up(rival, binding.codec), seconds, spent=binding.write_timeout)
 
 
 def take(plan: Plan, kept: Loaded) -> None:

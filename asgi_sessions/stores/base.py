@@ -12,7 +12,7 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from .._engine.queue import Turn, is_taken
+from .._engine.queue import KeyedLock, is_locked
 from .._engine.record import (
     HANDLE_SIZE,
     Change,
@@ -125,13 +125,13 @@ class RecordStore(Store, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        said = next(base for base in cls.__mro__ if "bound" in vars(base))
+        said = next(base for base in cls.__mro__ if "write_timeout" in vars(base))
         later = cls.__mro__[: cls.__mro__.index(said)]
         if any(verb in vars(base) for base in later for verb in _WRITING_VERBS):
-            cls.bound = RecordStore.bound  # type: ignore[method-assign]  # what was said is not of this verb
+            cls.write_timeout = RecordStore.write_timeout  # type: ignore[method-assign]  # not of this verb
 
     @property
-    def bound(self) -> float:
+    def write_timeout(self) -> float:
         """Seconds after which each writing verb has returned or raised by itself, whatever happens; optional.
 
         Most commits need no timer then. Whoever overrides a verb says it anew.
@@ -276,7 +276,7 @@ class RecordStore(Store, ABC):
         """
         loaded, change, version = commit.loaded, commit.change, commit.version
         if current is None:
-            if is_taken(self, loaded.handle):
+            if is_locked(self, loaded.handle):
                 return Rival(commit, loaded)
             current = loaded
         if commit.holder:
@@ -366,9 +366,9 @@ class RecordStore(Store, ABC):
             return None
         return replace(loaded, record=record, version=stored.version)
 
-    def queue(self, key: bytes) -> Turn:
+    def queue(self, key: bytes) -> KeyedLock:
         """``async with store.queue(key):`` one after the other inside an event loop, by key: a handle, as a rule."""
-        return Turn(self, key)
+        return KeyedLock(self, key)
 
 
 async def blamed(work: Awaitable[T], store: Store, name: str) -> T:

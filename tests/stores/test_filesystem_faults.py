@@ -227,7 +227,7 @@ from asgi_sessions import FilesystemStore
 async def main(path):
     store = FilesystemStore(path, timeout=1.0)
     handle = bytes(range(16))
-    with store._files._locked(handle):
+    with store._files.locked(handle):
         child = os.fork()
         if child == 0:
             signal.pause()

@@ -3,32 +3,21 @@
 from collections.abc import Sequence
 from hashlib import sha1
 
-from .resp import pack, parts_format, pieces, unpack
-
-__all__ = ["BAR", "CREATE", "DELETE", "DELIST", "ENLIST", "LISTED", "QUARANTINE", "SWAP", "TOUCH", "Script"]
-
-
-MOST_ARGS = 3  # of a script
+from .connection import pack, pack_parts, unpack
 
 
 class Script:
     """A Lua script over one key, as Redis Cluster wants it."""
 
-    __slots__ = ("_formats", "source")
-
     def __init__(self, source: str) -> None:
         self.source = source.encode()
         # Redis names scripts by their SHA-1; nothing secret, nothing to forge.
         digest = sha1(self.source, usedforsecurity=False).hexdigest().encode()
-        fixed = parts_format(3) % pieces([b"EVALSHA", digest, b"1"])
-        self._formats = [b"*%d\r\n%b%b" % (4 + args, fixed, parts_format(1 + args)) for args in range(MOST_ARGS + 1)]
+        self._head = pack_parts([b"EVALSHA", digest, b"1"])
 
     def by_digest(self, key: bytes, args: Sequence[bytes]) -> bytes:
         """The packed command that runs it, if the server knows it."""
-        if len(args) == 2:  # as nearly all have: packed in two thirds of the time
-            first, second = args
-            return self._formats[2] % (len(key), key, len(first), first, len(second), second)
-        return self._formats[len(args)] % pieces((key, *args))
+        return b"*%d\r\n%b%b" % (4 + len(args), self._head, pack_parts((key, *args)))
 
     def by_source(self, key: bytes, args: Sequence[bytes]) -> bytes:
         """The packed command that runs it, and makes it known to the server."""
