@@ -288,4 +288,4 @@ async def test_a_read_only_disk_is_read_and_every_write_is_unavailable(
             await write
     with caplog.at_level(logging.WARNING, "asgi_sessions"):
         assert await store.read(bytes(16)) is None
-    assert "can not be read, nor put aside" in caplog.text
+    assert "cannot be read, nor put aside" in caplog.text

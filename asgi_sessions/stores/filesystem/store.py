@@ -168,7 +168,7 @@ class FilesystemStore(RecordStore):
             with suppress(Busy):
                 await self._hop(self._files.quarantine, handle, version)
         except StoreUnavailable as exc:
-            logger.warning("session record %s can not be read, nor put aside: %s", handle.hex(), exc)
+            logger.warning("session record %s cannot be read, nor put aside: %s", handle.hex(), exc)
 
     async def _in_turn(self, function: Callable[..., T], owner: bytes, *arguments: Any) -> T:
         """Run under the owner's lock. Inside this process callers queue up, rather than try it all at once."""

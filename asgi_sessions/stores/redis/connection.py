@@ -27,10 +27,12 @@ MAX_BATCH_COMMANDS = 512
 ENOUGH = 32  # commands that are written at once: the server works on them while the next ones are being made
 MAX_BATCH_BYTES = 256 * 1024  # a few socket buffers: more in one piece gains nothing and copies more
 
+PART = b"$%d\r\n%b\r\n"  # of a command: its size and itself
+
 _NOTHING = object()  # there is no complete reply yet
 
 Connect = Callable[[], AbstractConnection]
-Call = tuple["asyncio.Future[Any]", float, bytes]  # the reply, the deadline, the packed command
+Call = tuple[asyncio.Future[Any], float, bytes]  # the reply, the deadline, the packed command
 
 
 class Line(asyncio.Protocol):
@@ -57,7 +59,7 @@ class Line(asyncio.Protocol):
         # An empty context: a connection outlives the request that happened to need it first.
         self._task = asyncio.create_task(self._run(), name="RedisStore connection", context=Context())
 
-    def call(self, command: bytes, deadline: float) -> "asyncio.Future[Any]":
+    def call(self, command: bytes, deadline: float) -> asyncio.Future[Any]:
         """Send a command; the future gets its reply.
 
         Args:
@@ -104,9 +106,7 @@ class Line(asyncio.Protocol):
             await self._ended
         except Exception as exc:  # whatever it was: those who wait are told, with this as the cause
             # On unix sockets redis-py wraps a timeout while logging in.
-            timed_out = isinstance(exc, redis_errors.TimeoutError) or isinstance(
-                exc.__cause__, redis_errors.TimeoutError
-            )
+            timed_out = any(isinstance(error, redis_errors.TimeoutError) for error in (exc, exc.__cause__))
             self._die(redis_errors.TimeoutError if timed_out else redis_errors.ConnectionError, str(exc), exc)
         finally:
             self.close()
@@ -164,7 +164,7 @@ class Line(asyncio.Protocol):
         except Exception as exc:  # also what redis-py makes of an error's text may fail
             self._die(redis_errors.ConnectionError, f"the server sent what is no reply: {exc}", exc)
 
-    def _refuse(self, waiter: "asyncio.Future[Any]", error: Exception) -> None:
+    def _refuse(self, waiter: asyncio.Future[Any], error: Exception) -> None:
         if not waiter.done():
             waiter.set_exception(error)
         # Logged out, loading its data, a master that was made a replica...: that concerns all.
@@ -204,14 +204,14 @@ class Line(asyncio.Protocol):
 
     def _next_batch(self) -> list[bytes]:
         """Take the commands that go out in one piece; those who were cancelled meanwhile send nothing."""
-        commands: list[bytes] = []
-        size = 0
-        while self._pending and len(commands) < MAX_BATCH_COMMANDS and size < MAX_BATCH_BYTES:
-            call = self._pending.popleft()
-            if not call[0].done():
-                self._sent.append(call)
-                commands.append(call[2])
-                size += len(call[2])
+        pending, sent = self._pending, self._sent
+        calls = [call for call in pending if not call[0].done()]
+        commands = [command for _, _, command in calls]
+        if len(commands) > MAX_BATCH_COMMANDS or sum(map(len, commands)) > MAX_BATCH_BYTES:
+            del commands[_fitting(commands) :]
+        sent.extend(calls[: len(commands)])
+        pending.clear()
+        pending.extend(calls[len(commands) :])
         return commands
 
     # -- deadlines ----------------------------------------------------------------------------------------------------
@@ -239,6 +239,16 @@ class Line(asyncio.Protocol):
                     call, redis_errors.ConnectionError, "the connection was given up: the server did not answer others"
                 )
         self._die(redis_errors.TimeoutError, "no answer in time")
+
+
+def _fitting(commands: Sequence[bytes]) -> int:
+    """Count the commands that go into one batch."""
+    size = 0
+    for number, command in enumerate(commands):
+        if number == MAX_BATCH_COMMANDS or size >= MAX_BATCH_BYTES:
+            return number
+        size += len(command)
+    return len(commands)
 
 
 def _fail(call: Call, kind: type[redis_errors.RedisError], reason: str, cause: Exception | None = None) -> None:
@@ -280,7 +290,7 @@ class Lines:
                 key[0].call_soon_threadsafe(line.close)
 
 
-# -- commands on the wire: https://redis.io/docs/latest/develop/reference/protocol-spec/ ----------------------------------
+# -- commands on the wire: https://redis.io/docs/latest/develop/reference/protocol-spec/ -------------------------------
 
 
 def pack(command: Sequence[bytes]) -> bytes:
@@ -290,7 +300,7 @@ def pack(command: Sequence[bytes]) -> bytes:
 
 def pack_parts(parts: Sequence[bytes]) -> bytes:
     """Encode some parts of a command, in less time than redis-py, whose arguments need not be bytes yet."""
-    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+    return b"".join([PART % (len(part), part) for part in parts])
 
 
 def unpack(command: bytes) -> list[bytes]:

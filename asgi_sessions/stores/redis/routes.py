@@ -38,9 +38,7 @@ class PoolRoute:
         where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
         return f"Redis at {where}"
 
-    def send(
-        self, command: bytes, key: bytes, loop: asyncio.AbstractEventLoop, deadline: float
-    ) -> "asyncio.Future[Any]":
+    def send(self, command: bytes, key: bytes, loop: asyncio.AbstractEventLoop, deadline: float) -> asyncio.Future[Any]:
         line = self._line
         if line is None or line.loop is not loop or line.dead:
             line = self._line = self._lines.get(loop, None, self._pool.make_connection)
@@ -112,6 +110,6 @@ def _pool(url: str, connect_timeout: float) -> ConnectionPool:
     except ValueError:
         # Without the reason and the cause: they may quote a part of the password.
         raise ValueError(
-            "RedisStore can not use this URL: it should look like redis://user:password@host:6379/0, rediss://..."
+            "RedisStore cannot use this URL: it should look like redis://user:password@host:6379/0, rediss://..."
             " or unix:///path?db=0, with special characters percent-encoded and options that redis-py knows"
         ) from None

@@ -99,7 +99,7 @@ class RedisStore(RecordStore):
         await self._lines.aclose()
 
     async def read(self, handle: bytes) -> Stored | None:
-        key = self._key(handle)
+        key = self._key_prefix + hexlify(handle)
         return _stored(await self._ask(self._get + key + b"\r\n", key))
 
     async def deadline(self, handle: bytes) -> float | None:
@@ -108,46 +108,46 @@ class RedisStore(RecordStore):
         return milliseconds / 1000 if milliseconds is not None and milliseconds > 0 else None
 
     async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
-        return bool(await self._run(CREATE, self._key(handle), new + data, _milliseconds(expires_at)))
+        return bool(await self._run(CREATE, self._key(handle), (new + data, _milliseconds(expires_at))))
 
     async def swap(
         self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
     ) -> Stored | None:
-        deadline = () if expires_at is None else (_milliseconds(expires_at),)
-        kept = await self._run(SWAP, self._key(handle), old, new + data, *deadline)
+        args = (old, new + data) if expires_at is None else (old, new + data, _milliseconds(expires_at))
+        kept = await self._run(SWAP, self._key_prefix + hexlify(handle), args)
         return Stored(new, data) if kept == 1 else _stored(kept)
 
     async def touch(self, handle: bytes, version: bytes, expires_at: float) -> bool:
-        return bool(await self._run(TOUCH, self._key(handle), version, _milliseconds(expires_at)))
+        return bool(await self._run(TOUCH, self._key(handle), (version, _milliseconds(expires_at))))
 
     async def delete(self, handle: bytes, version: bytes | None = None) -> Stored | None:
-        return _stored(await self._run(DELETE, self._key(handle), *(() if version is None else (version,))))
+        return _stored(await self._run(DELETE, self._key(handle), () if version is None else (version,)))
 
     async def quarantine(self, handle: bytes, version: bytes) -> None:
         """Rename it to ``{key}:corrupt``, where it ends at its deadline; without the right to RENAME it stays."""
         try:
-            await self._run(QUARANTINE, self._key(handle), version)
+            await self._run(QUARANTINE, self._key(handle), (version,))
         except StoreError as exc:
             logger.warning("session record %s was not put aside: %s", handle.hex(), exc)
 
     async def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
         """See ``OwnerIndex.enlist``; one round trip."""
-        return bytes(await self._run(ENLIST, self._owner_key(owner), handle, _milliseconds(expires_at)))
+        return bytes(await self._run(ENLIST, self._owner_key(owner), (handle, _milliseconds(expires_at))))
 
     async def delist(self, owner: bytes, handles: Collection[bytes] | Mapping[bytes, int]) -> None:
         """See ``OwnerIndex.delist``; one round trip for each thousand."""
         for part in portions(handles, DELISTED_AT_ONCE):
             packed = b"".join([ENTRY.pack(handle, mark or 0) for handle, mark in part.items()])
-            await self._run(DELIST, self._owner_key(owner), packed)
+            await self._run(DELIST, self._owner_key(owner), (packed,))
 
     async def listed(self, owner: bytes) -> dict[bytes, int]:
         """See ``OwnerIndex.listed``; one round trip."""
-        packed = await self._run(LISTED, self._owner_key(owner))
+        packed = await self._run(LISTED, self._owner_key(owner), ())
         return {handle: int(mark) for handle, mark in ENTRY.iter_unpack(packed)}
 
     async def bar(self, owner: bytes, generation: bytes, until: float) -> None:
         """See ``OwnerIndex.bar``; one round trip."""
-        await self._run(BAR, self._owner_key(owner), generation, _milliseconds(until))
+        await self._run(BAR, self._owner_key(owner), (generation, _milliseconds(until)))
 
     def _owner_key(self, owner: bytes) -> bytes:
         # Twice as long in hex as a handle, so that no record's key is one of these.
@@ -157,7 +157,7 @@ class RedisStore(RecordStore):
         # Hex costs 16 bytes per key; it can be typed into redis-cli, and never contains a cluster's {hash tag}.
         return self._key_prefix + hexlify(handle)
 
-    def _run(self, script: Script, key: bytes, *args: bytes) -> Coroutine[Any, Any, Any]:
+    def _run(self, script: Script, key: bytes, args: tuple[bytes, ...]) -> Coroutine[Any, Any, Any]:
         """Run a script; a plain function, as each coroutine more takes its time at each step."""
         if self._by_digest:
             return self._ask(script.by_digest(key, args), key, script)
