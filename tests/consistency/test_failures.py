@@ -96,7 +96,7 @@ ROUTES = {"/write": write, "/logout": logout, "/": read, "/idle": idle}
 class Bounded(Faulty):
     """Its commits need no timer."""
 
-    bound = 1.0
+    write_timeout = 1.0
 
 
 @pytest.fixture(params=[Faulty, Bounded])
@@ -204,7 +204,7 @@ async def test_who_stands_in_line_is_given_up_in_time_and_leaves_it() -> None:
 
 async def test_a_rival_who_comes_again_and_again_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     class Contended(Faulty):
-        bound = 0.0
+        write_timeout = 0.0
 
         async def swap(
             self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
@@ -222,16 +222,16 @@ async def test_a_rival_who_comes_again_and_again_is_given_up_in_time(monkeypatch
     assert len(contended.calls) > 4
 
 
-def test_a_verb_that_is_overridden_has_no_bound_until_it_says_so() -> None:
-    assert MemoryStore().bound == 0
-    assert RecordStore.bound.fget(MemoryStore()) == Faulty().bound == math.inf
-    assert Bounded().bound == 1.0
+def test_a_verb_that_is_overridden_has_no_write_timeout_until_it_says_so() -> None:
+    assert MemoryStore().write_timeout == 0
+    assert RecordStore.write_timeout.fget(MemoryStore()) == Faulty().write_timeout == math.inf
+    assert Bounded().write_timeout == 1.0
 
     class Named(MemoryStore):
         async def close(self) -> None:
             pass
 
-    assert Named().bound == 0
+    assert Named().write_timeout == 0
 
     class Slowing:
         async def swap(self, *args: Any) -> Stored | None:
@@ -241,15 +241,15 @@ def test_a_verb_that_is_overridden_has_no_bound_until_it_says_so() -> None:
     class Mixed(Slowing, MemoryStore):
         pass
 
-    assert Mixed().bound == math.inf
+    assert Mixed().write_timeout == math.inf
 
 
 @pytest.mark.parametrize("wrong", [True, -1, math.nan, "2", None, MemoryStore.close])
-def test_a_bound_that_is_no_number_of_seconds_is_named(wrong: Any) -> None:
+def test_a_write_timeout_that_is_no_number_of_seconds_is_named(wrong: Any) -> None:
     class Wrong(MemoryStore):
-        bound = wrong
+        write_timeout = wrong
 
-    with pytest.raises(ValueError, match=r"'session': Wrong\.bound=.*: must be a number of seconds"):
+    with pytest.raises(ValueError, match=r"'session': Wrong\.write_timeout=.*: must be a number of seconds"):
         SessionMiddleware(idle, KEY, store=Wrong())
 
 
