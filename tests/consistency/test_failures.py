@@ -1,5 +1,6 @@
 """A store that fails: typed errors, 503 before anything is sent, and nothing that did not happen is claimed."""
 
+import asyncio
 import json
 import logging
 import math
@@ -28,9 +29,11 @@ from asgi_sessions import (
     StoreTimeout,
     StoreUnavailable,
 )
+from asgi_sessions._engine.queue import KeyedLock
 from tests.browser import KEY, Browser, Clock, application, read
 
 from .test_late import Socket, sockets
+from .world import VirtualLoop
 
 
 class Faulty(MemoryStore):
@@ -96,7 +99,7 @@ ROUTES = {"/write": write, "/logout": logout, "/": read, "/idle": idle}
 class Bounded(Faulty):
     """Its commits need no timer."""
 
-    bound = 1.0
+    write_timeout = 1.0
 
 
 @pytest.fixture(params=[Faulty, Bounded])
@@ -189,22 +192,22 @@ async def test_a_store_that_never_answers_is_given_up(store: Faulty) -> None:
         await visitor.get("/write")
 
 
-async def test_who_stands_in_line_is_given_up_in_time_and_leaves_it() -> None:
+async def test_a_commit_that_waits_for_its_turn_is_given_up_in_time_and_leaves_the_queue() -> None:
     """The first try of a commit needs no timer where each verb ends by itself; the others do."""
     store = MemoryStore()
     visitor = browser(store, commit_timeout=0.05)
     await visitor.get("/write")
     (handle,) = store._records
-    async with store.queue(handle):
+    async with KeyedLock(store, handle):
         with anyio.fail_after(5):
             assert (await visitor.get("/write")).status == 503
     assert (await visitor.get("/write")).status == 200
     assert (await visitor.get("/")).json() == {"n": 2}
 
 
-async def test_a_rival_who_comes_again_and_again_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_conflict_upon_conflict_is_given_up_in_time() -> None:
     class Contended(Faulty):
-        bound = 0.0
+        write_timeout = 0.0
 
         async def swap(
             self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
@@ -213,7 +216,6 @@ async def test_a_rival_who_comes_again_and_again_is_given_up_in_time(monkeypatch
             await super().swap(handle, kept.version, len(self.calls).to_bytes(8, "big"), kept.data)
             return await super().swap(handle, old, new, data, expires_at)
 
-    monkeypatch.setattr("asgi_sessions.stores.base.COMMIT_ATTEMPTS", 10**9)
     contended = Contended()
     visitor = browser(contended, commit_timeout=0.3)
     await visitor.get("/write")
@@ -222,16 +224,16 @@ async def test_a_rival_who_comes_again_and_again_is_given_up_in_time(monkeypatch
     assert len(contended.calls) > 4
 
 
-def test_a_verb_that_is_overridden_has_no_bound_until_it_says_so() -> None:
-    assert MemoryStore().bound == 0
-    assert RecordStore.bound.fget(MemoryStore()) == Faulty().bound == math.inf
-    assert Bounded().bound == 1.0
+def test_a_verb_that_is_overridden_has_no_write_timeout_until_it_says_so() -> None:
+    assert MemoryStore().write_timeout == 0
+    assert Faulty().write_timeout == math.inf
+    assert Bounded().write_timeout == 1.0
 
     class Named(MemoryStore):
         async def close(self) -> None:
             pass
 
-    assert Named().bound == 0
+    assert Named().write_timeout == 0
 
     class Slowing:
         async def swap(self, *args: Any) -> Stored | None:
@@ -241,19 +243,19 @@ def test_a_verb_that_is_overridden_has_no_bound_until_it_says_so() -> None:
     class Mixed(Slowing, MemoryStore):
         pass
 
-    assert Mixed().bound == math.inf
+    assert Mixed().write_timeout == math.inf
 
 
 @pytest.mark.parametrize("wrong", [True, -1, math.nan, "2", None, MemoryStore.close])
-def test_a_bound_that_is_no_number_of_seconds_is_named(wrong: Any) -> None:
+def test_a_write_timeout_that_is_no_number_of_seconds_is_named(wrong: Any) -> None:
     class Wrong(MemoryStore):
-        bound = wrong
+        write_timeout = wrong
 
-    with pytest.raises(ValueError, match=r"'session': Wrong\.bound=.*: must be a number of seconds"):
+    with pytest.raises(ValueError, match=r"'session': Wrong\.write_timeout=.*: must be a number of seconds"):
         SessionMiddleware(idle, KEY, store=Wrong())
 
 
-async def test_conflicts_without_end_are_a_typed_error(store: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conflicts_without_end_are_a_typed_error() -> None:
     class Contended(Faulty):
         async def swap(
             self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
@@ -263,18 +265,19 @@ async def test_conflicts_without_end_are_a_typed_error(store: Faulty, monkeypatc
             version = len(self.calls).to_bytes(8, "big")
             return await super().swap(handle, kept.version, version, kept.data)
 
-    monkeypatch.setattr("asgi_sessions.stores.base.LONGEST_PAUSE", 0.0)
-    contended = Contended()
-
     async def save(session: Session) -> None:
         session["n"] = session.get("n", 0) + 1
         if session.handle is not None:
             with pytest.raises(SessionConflict, match="40 commits in a row"):
                 await session.save()
 
-    visitor = Browser(application(save, store=contended))
-    await visitor.get()
-    assert (await visitor.get()).status == 503
+    async def visit() -> int:
+        visitor = Browser(application(save, store=Contended()))
+        await visitor.get()
+        return (await visitor.get()).status
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:  # the pauses between the attempts take no time
+        assert runner.run(visit()) == 503
 
 
 # -- applications that do not play along ----------------------------------------------------------------------------
