@@ -10,37 +10,57 @@ from typing import Any
 
 import msgspec
 import pytest
-from asgi_sessions.lazydict import LazyDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from asgi_sessions import SessionNotLoaded
+from asgi_sessions import SessionMiddleware, SessionNotLoaded, StoreUnavailable
+from asgi_sessions._engine.state import Exchange, SessionState, Settings
+from asgi_sessions.session import LazyDict
+
+from .browser import KEY, respond
 
 VALUES = {"user": 7, "cart": ["apple"]}
+PROFILE = SessionMiddleware(respond, KEY).configuration.default.profile
 
 
-class Filling(LazyDict):
-    """Is filled with ``values`` at its first access."""
+class Ready:
+    """A backend that has the values already."""
 
-    def __init__(self, values: dict[Any, Any] | None = None) -> None:
-        super().__init__()
-        self.fillings = 0
-        self._values = VALUES if values is None else values
+    def __init__(self, values: dict[Any, Any]) -> None:
+        self.values = values
+        self.loads = 0
 
-    def mark_accessed(self) -> None:
-        if not self.fillings:
-            self.fillings += 1
-            dict.clear(self)
-            dict.update(self, copy.deepcopy(self._values))
-        super().mark_accessed()
+    def load_now(self, state: SessionState, values: dict[Any, Any]) -> None:
+        self.loads += 1
+        state.pending = False
+        dict.clear(values)
+        dict.update(values, copy.deepcopy(self.values))
+
+    async def load(self, state: SessionState, values: dict[Any, Any]) -> None:
+        self.load_now(state, values)
 
 
-class Refusing(LazyDict):
-    """Can not be filled yet."""
+class NotReady(Ready):
+    """A backend that needs I/O first."""
 
-    def mark_accessed(self) -> None:
+    def load_now(self, state: SessionState, values: dict[Any, Any]) -> None:
         raise SessionNotLoaded("await it first")
+
+
+class Lazy(LazyDict):
+    """A lazy dict that its test knows the backend and the state of."""
+
+    def __init__(self, values: dict[Any, Any] | None = None, backend: type[Ready] = Ready) -> None:
+        self.backend = backend(VALUES if values is None else values)
+        settings = Settings(lambda: 0.0, 10.0, set())
+        self.exchange = Exchange(settings, [], secure=False, now=settings.clock)
+        self.state = SessionState(self.backend, PROFILE, self.exchange)
+        super().__init__(self.state)
+
+
+def unready() -> Lazy:
+    return Lazy(backend=NotReady)
 
 
 def updated(target: dict[Any, Any], other: Any) -> dict[Any, Any]:
@@ -140,25 +160,25 @@ def by_name(cases: dict[str, Callable[[Any], Any]]) -> Any:
 
 @by_name(READS | WRITES | NO_WRITES)
 def test_the_first_access_fills_it_and_gives_what_a_dict_gives(use: Any) -> None:
-    lazy, plain = Filling(), copy.deepcopy(VALUES)
+    lazy, plain = Lazy(), copy.deepcopy(VALUES)
     assert use(lazy) == use(plain)
     assert lazy == plain
-    assert lazy.fillings == 1
+    assert lazy.backend.loads == 1
 
 
 @by_name(READS | WRITES | NO_WRITES)
 def test_a_later_access_does_not_fill_it_again(use: Any) -> None:
-    lazy = Filling({"user": 7, "cart": ["apple"], "b": 1})
+    lazy = Lazy({"user": 7, "cart": ["apple"], "b": 1})
     lazy["b"] = 2
     plain = {"user": 7, "cart": ["apple"], "b": 2}
     assert use(lazy) == use(plain)
     assert lazy == plain
-    assert lazy.fillings == 1
+    assert lazy.backend.loads == 1
 
 
 @by_name(FAILURES)
 def test_what_fails_with_a_dict_fails_the_same_way(use: Any) -> None:
-    lazy, plain = Filling(), copy.deepcopy(VALUES)
+    lazy, plain = Lazy(), copy.deepcopy(VALUES)
     errors = []
     for one in (lazy, plain):
         with pytest.raises((KeyError, TypeError)) as caught:
@@ -169,7 +189,7 @@ def test_what_fails_with_a_dict_fails_the_same_way(use: Any) -> None:
 
 
 def test_popitem_of_an_empty_one_is_a_key_error() -> None:
-    lazy = Filling({})
+    lazy = Lazy({})
     with pytest.raises(KeyError, match="empty"):
         lazy.popitem()
     assert not lazy.modified
@@ -177,7 +197,7 @@ def test_popitem_of_an_empty_one_is_a_key_error() -> None:
 
 @by_name(READS | NO_WRITES)
 def test_reading_is_an_access_and_no_modification(use: Any) -> None:
-    lazy = Filling()
+    lazy = Lazy()
     assert (lazy.accessed, lazy.modified) == (False, False)
     use(lazy)
     assert (lazy.accessed, lazy.modified) == (True, False)
@@ -185,13 +205,13 @@ def test_reading_is_an_access_and_no_modification(use: Any) -> None:
 
 @by_name(WRITES)
 def test_writing_is_an_access_and_a_modification(use: Any) -> None:
-    lazy = Filling()
+    lazy = Lazy()
     use(lazy)
     assert (lazy.accessed, lazy.modified) == (True, True)
 
 
 def test_what_is_set_after_the_mark_was_taken_back_is_a_modification() -> None:
-    lazy = Filling()
+    lazy = Lazy()
     lazy["a"] = 1
     lazy.modified = False
     lazy["b"] = 2
@@ -199,26 +219,89 @@ def test_what_is_set_after_the_mark_was_taken_back_is_a_modification() -> None:
 
 
 def test_marking_it_modified_is_an_access_too() -> None:
-    lazy = Filling()
+    lazy = Lazy()
     lazy.mark_modified()
     assert (lazy.accessed, lazy.modified) == (True, True)
 
 
 @by_name({name: use for name, use in (READS | WRITES | NO_WRITES).items() if name not in ("repr", "str", "format")})
-def test_one_that_can_not_be_filled_fails_loudly_and_stays_as_it_is(use: Any) -> None:
-    lazy = Refusing()
+def test_one_that_cannot_be_filled_fails_loudly_and_stays_as_it_is(use: Any) -> None:
+    lazy = unready()
     with pytest.raises(SessionNotLoaded, match="await it first"):
         use(lazy)
     assert (lazy.accessed, lazy.modified) == (False, False)
     assert dict.__len__(lazy) == 1
 
 
-def test_its_repr_says_why_it_can_not_be_filled() -> None:
-    assert repr(Refusing()) == "<Refusing: await it first>"
+def test_its_repr_says_why_it_cannot_be_filled() -> None:
+    assert repr(unready()) == "<Lazy: await it first>"
+
+
+def test_one_whose_store_failed_before_raises_that_at_its_first_use() -> None:
+    lazy = Lazy()
+    lazy.state.failure = StoreUnavailable("down")
+    with pytest.raises(StoreUnavailable, match="down"):
+        lazy.get("user")
+    assert (lazy.accessed, lazy.backend.loads) == (False, 0)
+
+
+@by_name(READS | WRITES | NO_WRITES)
+def test_any_access_is_noted_for_the_response(use: Any) -> None:
+    """``Vary: Cookie`` depends on it."""
+    lazy = Lazy()
+    assert not lazy.exchange.accessed
+    use(lazy)
+    assert lazy.exchange.accessed
+
+
+@by_name(WRITES)
+def test_any_write_is_noted_for_the_commit(use: Any) -> None:
+    lazy = Lazy()
+    use(lazy)
+    assert lazy.state.written
+    assert lazy.exchange.touched
+
+
+SCALARS: dict[str, Callable[[Any], Any]] = {
+    "getitem": lambda s: s["user"],
+    "get": lambda s: s.get("user"),
+    "get a default": lambda s: s.get("nobody"),
+    "in": lambda s: "user" in s,
+    "len": len,
+    "iter": lambda s: list(iter(s)),
+    "keys": lambda s: list(s.keys()),
+}
+HANDED_OUT: dict[str, Callable[[Any], Any]] = {
+    "getitem": lambda s: s["cart"],
+    "get": lambda s: s.get("cart"),
+    "get a default": lambda s: s.get("nobody", []),
+    "values": lambda s: s.values(),
+    "items": lambda s: s.items(),
+    "copy": lambda s: s.copy(),
+    "setdefault": lambda s: s.setdefault("cart", []),
+    "setitem of a list": lambda s: s.__setitem__("a", []),
+    "setitem of a key that is no str": lambda s: s.__setitem__(1, 1),
+    "update": lambda s: s.update(a=[]),
+    "in-place or": lambda s: s.__ior__({"a": []}),
+}
+
+
+@by_name(SCALARS)
+def test_who_read_scalars_only_can_have_changed_nothing_unseen(use: Any) -> None:
+    lazy = Lazy()
+    use(lazy)
+    assert (lazy.state.shared, lazy.exchange.touched) == (False, False)
+
+
+@by_name(HANDED_OUT)
+def test_who_holds_a_value_that_can_change_may_change_it_unseen(use: Any) -> None:
+    lazy = Lazy()
+    use(lazy)
+    assert (lazy.state.shared, lazy.exchange.touched) == (True, True)
 
 
 def test_it_is_a_dict() -> None:
-    assert isinstance(LazyDict(), dict)
+    assert isinstance(Lazy(), dict)
 
 
 COPIES: dict[str, Callable[[Any], Any]] = {
@@ -232,7 +315,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES.keys())
 def test_a_copy_is_a_plain_dict_of_its_own(copied: Any) -> None:
-    lazy = Filling()
+    lazy = Lazy()
     result = copied(lazy)
     assert type(result) is dict
     result["more"] = 1
@@ -240,7 +323,7 @@ def test_a_copy_is_a_plain_dict_of_its_own(copied: Any) -> None:
 
 
 def test_a_deep_copy_shares_no_value() -> None:
-    lazy = Filling()
+    lazy = Lazy()
     copy.deepcopy(lazy)["cart"].append("pear")
     assert lazy == VALUES
 
@@ -248,7 +331,7 @@ def test_a_deep_copy_shares_no_value() -> None:
 @pytest.mark.parametrize("encode", [msgspec.json.encode, msgspec.msgpack.encode])
 def test_an_encoder_that_looks_past_the_methods_fails_loudly_or_sees_the_values(encode: Callable[[Any], bytes]) -> None:
     """C code may walk the entries of a dict without asking it."""
-    lazy = Filling()
+    lazy = Lazy()
     with pytest.raises(TypeError):
         encode(lazy)
     assert lazy.accessed is False
@@ -258,7 +341,7 @@ def test_an_encoder_that_looks_past_the_methods_fails_loudly_or_sees_the_values(
 
 @pytest.mark.parametrize("annotation", [dict[str, Any], dict[Any, Any], Mapping[str, Any]])
 def test_a_pydantic_model_sees_the_values(annotation: Any) -> None:
-    assert TypeAdapter(annotation).validate_python(Filling()) == VALUES
+    assert TypeAdapter(annotation).validate_python(Lazy()) == VALUES
 
 
 KEYS = st.sampled_from(["a", "b", "c", 1, None])
@@ -284,7 +367,7 @@ def outcome(target: dict[Any, Any], step: tuple[Any, ...]) -> Any:
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(KEYS, st.integers()), st.lists(STEPS, max_size=12))
 def test_any_sequence_of_operations_does_what_it_does_to_a_dict(start: dict[Any, Any], steps: list[Any]) -> None:
-    lazy, plain = Filling(start), dict(start)
+    lazy, plain = Lazy(start), dict(start)
     for step in steps:
         assert outcome(lazy, step) == outcome(plain, step)
     assert list(lazy.items()) == list(plain.items())

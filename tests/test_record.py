@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from asgi_sessions import (
@@ -17,17 +16,16 @@ from asgi_sessions import (
     RegeneratedSession,
     UnknownSession,
 )
+from asgi_sessions._engine.codec import FORMAT, RecordCodec
 from asgi_sessions._engine.record import (
     COMMITS_KEPT,
-    MAX_KNOWN,
-    MOST_KNOWN,
+    NOTHING,
     SUPERSEDED_FOR,
     Change,
+    Edits,
     Flash,
     Lease,
-    Loaded,
     Record,
-    RecordCodec,
     Token,
     apply,
     check_end,
@@ -60,8 +58,14 @@ def record_of(values: dict[Any, Any], serializer: Serializer = PACK, **fields: A
     return Record(values=serializer.dumps(values), created_at=NOW - 100, started_at=NOW - 100, **fields)
 
 
-def change_of(before: dict[Any, Any], after: dict[Any, Any], serializer: Serializer = PACK, **fields: Any) -> Change:
-    return Change(base=serializer.dumps(before), values=serializer.dumps(after), now=NOW, **fields)
+def change_of(
+    before: dict[Any, Any],
+    after: dict[Any, Any],
+    serializer: Serializer = PACK,
+    edits: Edits = NOTHING,
+    secret_hash: bytes = b"",
+) -> Change:
+    return Change(serializer.dumps(before), serializer.dumps(after), NOW, edits, secret_hash)
 
 
 def flashes_of(*numbers: int) -> tuple[Flash, ...]:
@@ -149,14 +153,15 @@ def test_types_are_told_apart_in_a_merge() -> None:
 
 def test_a_cleared_session_keeps_nothing_whoever_wrote_it() -> None:
     theirs = record_of({"a": 1, "theirs": 2}, flashes=flashes_of(1), owner="alice", epoch=3)
-    kept = apply(change_of({"a": 1}, {"new": 1}, cleared=True, added=flashes_of(2), owner=None), theirs, PACK)
+    cleared = Edits(cleared=True, added=flashes_of(2), attributes={"owner": None})
+    kept = apply(change_of({"a": 1}, {"new": 1}, edits=cleared), theirs, PACK)
     assert PACK.loads(kept.values) == {"new": 1}
     assert (kept.flashes, kept.owner, kept.epoch) == (flashes_of(2), None, 4)
 
 
 def test_a_new_secret_begins_an_epoch_and_remembers_the_old_one_for_a_while() -> None:
     before = record_of({"a": 1}, secret_hash=b"old", epoch=1)
-    kept = apply(change_of({"a": 1}, {"a": 1}, secret_hash=b"new"), before, PACK)
+    kept = apply(change_of({"a": 1}, {"a": 1}, edits=Edits(regenerated=True), secret_hash=b"new"), before, PACK)
     assert (kept.secret_hash, kept.previous_hash, kept.previous_until) == (b"new", b"old", NOW + SUPERSEDED_FOR)
     assert (kept.epoch, kept.started_at, kept.created_at) == (2, NOW, NOW - 100)
 
@@ -169,12 +174,13 @@ def test_an_ordinary_change_keeps_the_epoch_and_everything_it_does_not_name() ->
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("owner", None), ("owner", 0), ("remember", None), ("remember", 0), ("cookie", {})]
+    ("name", "value"),
+    [("owner", None), ("owner", 0), ("remember", None), ("remember", 0), ("cookie", {}), ("label", {})],
 )
 def test_a_choice_is_stored_even_if_it_is_nothing(name: str, value: Any) -> None:
-    before = record_of({}, owner="alice", remember=60, cookie={"path": "/a"})
-    assert getattr(apply(change_of({}, {}, **{name: value}), before, PACK), name) == value
-    assert getattr(apply(change_of({}, {}, **{name: UNSET}), before, PACK), name) == getattr(before, name)
+    before = record_of({}, owner="alice", remember=60, cookie={"path": "/a"}, label={"device": "phone"})
+    kept = apply(change_of({}, {}, edits=Edits(attributes={name: value})), before, PACK)
+    assert kept == replace(before, **{name: value})
 
 
 def test_a_record_remembers_its_last_commits_only() -> None:
@@ -195,9 +201,8 @@ some = st.lists(st.integers(0, 20), unique=True, max_size=6)
 @given(some, some, some)
 def test_flashes_are_added_and_consumed_by_id(there: list[int], added: list[int], consumed: list[int]) -> None:
     added = [number + 100 for number in added]
-    change = change_of(
-        {}, {}, added=flashes_of(*added), consumed=frozenset(flash.id for flash in flashes_of(*consumed))
-    )
+    ids = frozenset(flash.id for flash in flashes_of(*consumed))
+    change = change_of({}, {}, edits=Edits(added=flashes_of(*added), consumed=ids))
     kept = apply(change, record_of({}, flashes=flashes_of(*there)), PACK)
     assert kept.flashes == flashes_of(*[number for number in there if number not in consumed], *added)
     again = apply(change, kept, PACK)
@@ -209,11 +214,56 @@ def test_flashes_are_added_and_consumed_by_id(there: list[int], added: list[int]
 def test_of_two_requests_each_adds_and_consumes_its_own(there: list[int], mine: list[int], theirs: list[int]) -> None:
     def taking(numbers: list[int], new: int) -> Change:
         ids = frozenset(flash.id for flash in flashes_of(*numbers))
-        return change_of({}, {}, added=flashes_of(new), consumed=ids)
+        return change_of({}, {}, edits=Edits(added=flashes_of(new), consumed=ids))
 
     record = record_of({}, flashes=flashes_of(*there))
     kept = apply(taking(mine, 101), apply(taking(theirs, 100), record, PACK), PACK)
     assert set(kept.flashes) == set(flashes_of(*({*there} - {*mine} - {*theirs}), 100, 101))
+
+
+# -- edits, of which some are committed ------------------------------------------------------------------------------
+
+edited = st.builds(
+    lambda added, consumed, attributes: Edits(
+        added=flashes_of(*added),
+        consumed=frozenset(flash.id for flash in flashes_of(*consumed)),
+        attributes=attributes,
+    ),
+    some,
+    some,
+    st.dictionaries(st.sampled_from(["owner", "label", "remember"]), st.sampled_from(["alice", "bob"])),
+)
+
+
+@quickly
+@given(edited)
+def test_since_everything_was_committed_there_are_no_edits(edits: Edits) -> None:
+    assert edits.since(edits) is NOTHING
+
+
+@quickly
+@given(edited)
+def test_since_nothing_was_committed_there_are_all_edits(edits: Edits) -> None:
+    assert edits.since(NOTHING) == edits
+
+
+def test_the_edits_since_a_commit_are_those_that_came_later() -> None:
+    earlier = Edits(cleared=True, added=flashes_of(1), consumed=frozenset([b"1"]), attributes={"owner": "alice"})
+    later = replace(
+        earlier,
+        regenerated=True,
+        added=flashes_of(1, 2),
+        consumed=frozenset([b"1", b"2"]),
+        attributes={"owner": "alice", "remember": 60},
+    )
+    assert later.since(earlier) == Edits(
+        regenerated=True, added=flashes_of(2), consumed=frozenset([b"2"]), attributes={"remember": 60}
+    )
+
+
+def test_a_flash_that_was_taken_back_after_its_commit_is_consumed() -> None:
+    (flash,) = flashes_of(1)
+    assert Edits().since(Edits(added=(flash,))) == Edits(consumed=frozenset([flash.id]))
 
 
 # -- tokens and ages ---------------------------------------------------------------------------------------------------
@@ -244,7 +294,7 @@ def test_a_record_without_a_secret_opens_for_nobody() -> None:
 
 def test_the_previous_secret_is_told_from_an_unknown_one_for_a_minute() -> None:
     before = record_of({}, secret_hash=digest(b"old"))
-    record = apply(change_of({}, {}, secret_hash=digest(b"new")), before, PACK)
+    record = apply(change_of({}, {}, edits=Edits(regenerated=True), secret_hash=digest(b"new")), before, PACK)
     opened(record, b"new")
     with pytest.raises(RegeneratedSession):
         opened(record, b"old", NOW + SUPERSEDED_FOR - 1)
@@ -304,6 +354,9 @@ records = st.builds(
             "epoch": st.integers(0, 2**40),
             "owner": st.none() | texts | st.integers(-(2**63), 2**63 - 1),
             "remember": st.none() | st.integers(0, 2**40),
+            "owner_epoch": st.integers(0, 2**40),
+            "label": st.dictionaries(texts, texts, max_size=3),
+            "format": st.integers(0, FORMAT),
             "cookie": st.dictionaries(
                 st.sampled_from(["path", "domain", "partitioned"]), texts | st.booleans() | st.none()
             ),
@@ -366,80 +419,6 @@ def test_hostile_bytes_are_refused_calmly(codec: RecordCodec, garbage: bytes) ->
         codec.values(codec.decode(garbage, HANDLE))
 
 
-SECRET, VERSION, DATA = b"s" * 32, b"v" * 8, b"the record's bytes"
-TOKEN = Token(HANDLE, SECRET, digest(SECRET), NOW - 60)
-LOADED = Loaded(record_of({"a": 1}), NOW - 60, False, HANDLE, SECRET, VERSION, NOW + 60, NOW)
-
-
-def test_a_session_that_is_loaded_again_is_known() -> None:
-    codec = RecordCodec(PACK)
-    assert codec.known(TOKEN, VERSION, DATA, NOW) is None
-    codec.remember(TOKEN, DATA, LOADED)
-    assert codec.known(TOKEN, bytes(bytearray(VERSION)), bytes(bytearray(DATA)), NOW) == (LOADED, {"a": 1})
-
-
-def test_a_known_session_ends_like_others() -> None:
-    codec = RecordCodec(PACK)
-    codec.remember(TOKEN, DATA, LOADED)
-    assert codec.known(TOKEN, VERSION, DATA, LOADED.ends_at) is None
-
-
-@pytest.mark.parametrize(
-    ("token", "version", "data"),
-    [
-        (replace(TOKEN, handle=HANDLE[::-1]), VERSION, DATA),
-        (replace(TOKEN, secret=b"t" * 32), VERSION, DATA),
-        (replace(TOKEN, renewed_at=NOW - 59), VERSION, DATA),
-        (replace(TOKEN, stale=True), VERSION, DATA),
-        (TOKEN, b"w" * 8, DATA),
-        (TOKEN, VERSION, DATA + b"!"),
-        (TOKEN, VERSION, b""),
-    ],
-    ids=["handle", "secret", "renewal", "fallback key", "version", "longer", "nothing"],
-)
-def test_what_differs_from_the_known_session_is_not_known(token: Token, version: bytes, data: bytes) -> None:
-    codec = RecordCodec(PACK)
-    codec.remember(TOKEN, DATA, LOADED)
-    assert codec.known(token, version, data, NOW) is None
-
-
-def test_a_known_session_is_known_after_a_commit_to_it() -> None:
-    codec = RecordCodec(PACK)
-    codec.remember(TOKEN, DATA, LOADED)
-    after = replace(LOADED, version=b"w" * 8)
-    codec.remember_commit(LOADED, b"others", after)
-    assert codec.known(TOKEN, after.version, b"others", NOW) == (after, {"a": 1})
-
-
-def test_a_commit_to_another_session_than_the_known_one_is_not_known() -> None:
-    codec = RecordCodec(PACK)
-    codec.remember_commit(LOADED, DATA, replace(LOADED, version=b"w" * 8))
-    assert codec.known(TOKEN, b"w" * 8, DATA, NOW) is None
-    codec.remember(TOKEN, DATA, replace(LOADED, version=b"x" * 8))
-    codec.remember_commit(LOADED, DATA, replace(LOADED, version=b"w" * 8))
-    assert codec.known(TOKEN, b"w" * 8, DATA, NOW) is None
-
-
-@CODECS
-def test_the_values_of_a_known_record_are_nobody_elses(codec: RecordCodec) -> None:
-    loaded = replace(LOADED, record=record_of({"cart": [1], "n": 1}, codec.serializer))
-    codec.remember(TOKEN, DATA, loaded)
-    for _ in range(4):
-        _, values = codec.known(TOKEN, VERSION, DATA, NOW) or pytest.fail("it is known")
-        assert values == {"cart": [1], "n": 1}
-        values["cart"].append(2)
-        values["n"] = 2
-
-
-def test_the_records_that_a_codec_remembers_are_bounded_in_number_and_size() -> None:
-    codec = RecordCodec(PACK)
-    for number in range(3 * MOST_KNOWN):
-        codec.remember(replace(TOKEN, handle=number.to_bytes(16, "big")), DATA, LOADED)
-    assert 0 < len(codec._known) <= MOST_KNOWN
-    codec.remember(TOKEN, bytes(MAX_KNOWN + 1), LOADED)
-    assert HANDLE not in codec._known
-
-
 def test_json_records_are_read_by_other_tools() -> None:
     record = record_of({"user": "alice"}, TEXT, owner=7, flashes=(Flash(b"12345678", "info", TEXT.dumps(["hi"])),))
     shown = json.loads(codecs()["json"].encode(record, HANDLE))
@@ -462,7 +441,7 @@ def test_an_encrypted_record_shows_nothing_and_belongs_to_its_handle() -> None:
             foreign.decode(data, HANDLE)
 
 
-def test_a_record_of_a_newer_release_is_still_read() -> None:
-    """UnknownSession fields are skipped, so that a release can be rolled back."""
+def test_a_field_of_a_newer_release_is_skipped() -> None:
+    """A release that adds one without a new format number can be rolled back."""
     data = codecs()["json"].encode(record_of({"a": 1}, TEXT))
     assert codecs()["json"].decode(data[:-1] + b',"invented_later":[1]}') == record_of({"a": 1}, TEXT)

@@ -20,6 +20,9 @@ class Cache(dict[K, V]):
         super().__init__()
         self.limit = limit
 
+    def __repr__(self) -> str:
+        return f"<Cache: {len(self)} of {self.limit} entries>"  # its keys may be cookies, which are secrets
+
     def put(self, key: K, value: V) -> V:
         """Remember a value; the value."""
         if len(self) >= self.limit and key not in self:

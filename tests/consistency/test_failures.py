@@ -1,5 +1,6 @@
 """A store that fails: typed errors, 503 before anything is sent, and nothing that did not happen is claimed."""
 
+import asyncio
 import json
 import logging
 import math
@@ -28,9 +29,11 @@ from asgi_sessions import (
     StoreTimeout,
     StoreUnavailable,
 )
+from asgi_sessions._engine.queue import KeyedLock
 from tests.browser import KEY, Browser, Clock, application, read
 
 from .test_late import Socket, sockets
+from .world import VirtualLoop
 
 
 class Faulty(MemoryStore):
@@ -189,20 +192,20 @@ async def test_a_store_that_never_answers_is_given_up(store: Faulty) -> None:
         await visitor.get("/write")
 
 
-async def test_who_stands_in_line_is_given_up_in_time_and_leaves_it() -> None:
+async def test_a_commit_that_waits_for_its_turn_is_given_up_in_time_and_leaves_the_queue() -> None:
     """The first try of a commit needs no timer where each verb ends by itself; the others do."""
     store = MemoryStore()
     visitor = browser(store, commit_timeout=0.05)
     await visitor.get("/write")
     (handle,) = store._records
-    async with store.queue(handle):
+    async with KeyedLock(store, handle):
         with anyio.fail_after(5):
             assert (await visitor.get("/write")).status == 503
     assert (await visitor.get("/write")).status == 200
     assert (await visitor.get("/")).json() == {"n": 2}
 
 
-async def test_a_rival_who_comes_again_and_again_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_conflict_upon_conflict_is_given_up_in_time() -> None:
     class Contended(Faulty):
         write_timeout = 0.0
 
@@ -213,7 +216,6 @@ async def test_a_rival_who_comes_again_and_again_is_given_up_in_time(monkeypatch
             await super().swap(handle, kept.version, len(self.calls).to_bytes(8, "big"), kept.data)
             return await super().swap(handle, old, new, data, expires_at)
 
-    monkeypatch.setattr("asgi_sessions.stores.base.COMMIT_ATTEMPTS", 10**9)
     contended = Contended()
     visitor = browser(contended, commit_timeout=0.3)
     await visitor.get("/write")
@@ -253,7 +255,7 @@ def test_a_write_timeout_that_is_no_number_of_seconds_is_named(wrong: Any) -> No
         SessionMiddleware(idle, KEY, store=Wrong())
 
 
-async def test_conflicts_without_end_are_a_typed_error(store: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conflicts_without_end_are_a_typed_error() -> None:
     class Contended(Faulty):
         async def swap(
             self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
@@ -263,18 +265,19 @@ async def test_conflicts_without_end_are_a_typed_error(store: Faulty, monkeypatc
             version = len(self.calls).to_bytes(8, "big")
             return await super().swap(handle, kept.version, version, kept.data)
 
-    monkeypatch.setattr("asgi_sessions.stores.base.LONGEST_PAUSE", 0.0)
-    contended = Contended()
-
     async def save(session: Session) -> None:
         session["n"] = session.get("n", 0) + 1
         if session.handle is not None:
             with pytest.raises(SessionConflict, match="40 commits in a row"):
                 await session.save()
 
-    visitor = Browser(application(save, store=contended))
-    await visitor.get()
-    assert (await visitor.get()).status == 503
+    async def visit() -> int:
+        visitor = Browser(application(save, store=Contended()))
+        await visitor.get()
+        return (await visitor.get()).status
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:  # the pauses between the attempts take no time
+        assert runner.run(visit()) == 503
 
 
 # -- applications that do not play along ----------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from asgi_sessions import (
     Stored,
     StoreUnavailable,
 )
+from asgi_sessions._engine.queue import KeyedLock
 from tests.browser import Browser, Clock, application, read
 
 from .paused import Slow, held
@@ -473,7 +474,7 @@ async def test_who_comes_later_does_not_overtake_those_who_line_up() -> None:
     await browser.get("/fill")
     handle = bytes.fromhex((await browser.get("/write")).json())
     before = store.swaps
-    async with anyio.create_task_group() as group, store.queue(handle):
+    async with anyio.create_task_group() as group, KeyedLock(store, handle):
         group.start_soon(browser.get, "/clear-and-go-on")
         await anyio.wait_all_tasks_blocked()
         assert store.swaps == before

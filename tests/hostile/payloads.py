@@ -204,6 +204,14 @@ FIELDS: dict[str, dict[str, Any]] = {
     "a lease of true": {"l": True},
     "commits of numbers": {"m": [1, 2, 3]},
     "commits that are a list": {"m": [b"version!"]},
+    "an owner's epoch of text": {"g": "1"},
+    "a negative owner's epoch": {"g": -1},
+    "a label that is a list": {"n": ["phone"]},
+    "a label of numbers": {"n": {"device": 1}},
+    "a format of text": {"z": "1"},
+    "a format of true": {"z": True},
+    "a format of half a number": {"z": 1.5},
+    "a negative format": {"z": -1},
 }
 
 RECORDS: dict[str, bytes] = {

@@ -185,7 +185,7 @@ def records(serializer: Any, readable: bool) -> st.SearchStrategy[bytes]:
 def test_any_record_is_decoded_or_refused(name: str, readable: bool, examples: settings) -> None:
     serializer = SERIALIZERS[name]()
     codec = RecordCodec(serializer, readable=readable)
-    lifetime = application(_login)._configuration.default.lifetime
+    lifetime = application(_login).configuration.default.profile.lifetime
 
     @examples
     @given(records(serializer, readable))

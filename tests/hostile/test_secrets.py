@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asgi_sessions import Session
-from asgi_sessions._engine.exchange import Exchange
+from asgi_sessions._engine.plan import decide
 from asgi_sessions.crypto.keys import Keyring
 
 from ..browser import KEY, Browser, application
@@ -124,15 +124,18 @@ async def test_nothing_of_ours_shows_a_secret_in_its_repr(target: Target) -> Non
     async def keep(scope: Any) -> None:
         session = scope["session"]
         session["n"] = 1
-        exchange: Exchange = session._exchange
-        plan = exchange.prepare(session)
-        kept.extend([session, exchange, plan, session._loaded, session._policy, scope["sessions"], exchange.settings])
+        state = session._state
+        plan = decide(state, session)
+        kept.extend(
+            [session, state, state.exchange, state.exchange.settings, plan, plan.step, plan.after, scope["sessions"]]
+        )
+        kept.extend([state.backend, state.profile, plan.state.loaded])
 
     store: Any = target.counting or target.store
     app = application(keep, store=store, encrypt=target.kind == "encrypted", clock=target.clock)
     await Browser(app).get(headers=cookies(cookie))
     make = target.keyring.encrypter if target.kind == "encrypted" else target.keyring.signer
-    kept += [app, app._configuration, make("session"), make("session").unseal(cookie, target.clock.now), target.store]
+    kept += [app, app.configuration, make("session"), make("session").unseal(cookie, target.clock.now), target.store]
     text = "\n".join(map(repr, kept))
     assert "Loaded" in text
     token = opened(target, cookie)
