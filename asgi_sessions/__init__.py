@@ -13,6 +13,7 @@ from .exceptions import (
     LeaseTimeout,
     MalformedSession,
     ModelMismatch,
+    NewerFormat,
     NotSupported,
     RegeneratedSession,
     ResponseStarted,
@@ -41,8 +42,8 @@ __version__ = "0.1.0"
 __all__ = [
     "BadCookieSignature", "CookieOptions", "CookieReader", "CookieRefused", "CookieStore", "CookieTooLarge",
     "DuplicateCookie", "ExpiredSession", "FilesystemStore", "FlashMessage", "JSONSerializer", "LeaseExpired",
-    "LeaseTimeout", "MalformedSession", "MemoryStore", "MessagePackSerializer", "ModelMismatch", "NotSupported",
-    "OwnerIndex", "RecordStore", "RedisStore", "RegeneratedSession", "ResponseStarted", "SerializationError",
+    "LeaseTimeout", "MalformedSession", "MemoryStore", "MessagePackSerializer", "ModelMismatch", "NewerFormat",
+    "NotSupported", "OwnerIndex", "RecordStore", "RedisStore", "RegeneratedSession", "ResponseStarted", "SerializationError",
     "Serializer", "Session", "SessionConfig", "SessionConflict", "SessionError", "SessionInfo", "SessionManager",
     "SessionMiddleware", "SessionNotConfigured", "SessionNotLoaded", "SessionRegistry", "SessionSuperseded",
     "StarletteCookies", "Store", "StoreError", "StoreFull", "StoreTimeout", "StoreUnavailable", "Stored",
