@@ -72,7 +72,8 @@ class Signer:
         self._sign = self._macs[0]
 
     def seal(self, token: bytes, now: float) -> bytes:
-        signed = _encode(_FORMAT + int(now).to_bytes(TIME_SIZE) + token)
+        payload = _FORMAT + int(now).to_bytes(TIME_SIZE) + token
+        signed = _encode_base64(payload).strip(b'"=').replace(b"+", b"-").replace(b"/", b"_")  # _encode, a call less
         return signed + b"." + self._sign(signed)
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
