@@ -35,6 +35,7 @@ Headers = list[tuple[bytes, bytes]]
 @settings(max_examples=200, deadline=None)
 @given(headers=all_headers, name=st.sampled_from([b"session", b"s", b"a", b"aa", b"__Host-session"]))
 @example(headers=[(b"cookie", b"a=1"), (b"host", b"a=2"), (b"cookie", b"b=1; a=3")], name=b"a")
+@example(headers=[(b"cookie", b"a=1"), (b"cookie", b"b=1")], name=b"a")
 @example(headers=[(b"cookie", b"a=1;a=2;a=3;a=4;a=5")], name=b"a")
 def test_a_header_that_comes_again_has_the_same_cookies(headers: Headers, name: bytes) -> None:
     finder, known = CookieFinder(name), dict[bytes, Token]()
@@ -42,7 +43,7 @@ def test_a_header_that_comes_again_has_the_same_cookies(headers: Headers, name: 
         with suppress(DuplicateCookie):
             known |= dict.fromkeys(plain_find([header], name), TOKEN)
     for _ in range(2):
-        for header in [headers, headers[:1]]:
+        for header in [headers, headers[:1], headers[-1:]]:
             try:
                 expected = find(header, name)
             except DuplicateCookie:
