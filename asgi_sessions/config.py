@@ -84,10 +84,10 @@ class Configuration:
         ValueError: two sessions share a name or a cookie name, or an option cannot be right.
     """
 
-    def __init__(self, keyring: Keyring, default: SessionConfig, further: Iterable[SessionConfig]) -> None:
+    def __init__(self, keyring: Keyring, default: SessionConfig, further: Iterable[SessionConfig] = ()) -> None:
         self.keyring = keyring
-        self.defaults = default
-        self.default = self._bind(default)
+        self.defaults = _fill(default, _DEFAULTS)
+        self.default = self._bind(self.defaults)
         self.backends = {default.name: self.default}
         self._adopted: Cache[str, Backend] = Cache(ADOPTED_KEPT)
         if not isinstance(further, Iterable):
@@ -234,14 +234,16 @@ def _check_epochs(config: SessionConfig, store: Store) -> None:
         )
 
 
-def defaults(**options: object) -> SessionConfig:
-    """The middleware's own session: every option set."""
-    options.setdefault("epochs", None)
-    if options["store"] is None:
-        options["store"] = CookieStore()
-    if options["serializer"] is None:
-        options["serializer"] = MessagePackSerializer()
-    return SessionConfig(**options)  # type: ignore[arg-type]  # checked when it is bound
+_OPTIONS: dict[str, Any] = {f.name: f.default for cls in (CookieOptions, Lifetime) for f in fields(cls) if f.init}
+_DEFAULTS = SessionConfig(
+    "session",
+    store=CookieStore(),
+    encrypt=False,
+    serializer=MessagePackSerializer(),
+    max_sessions_per_owner=None,
+    epochs=None,
+    **_OPTIONS,
+)
 
 
 def _fill(config: SessionConfig, defaults: SessionConfig) -> SessionConfig:

@@ -6,10 +6,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from ._engine.backends import RecordBackend
 from ._engine.owners import Listed
 from ._engine.record import HANDLE_SIZE, Owner
-from .config import Backend, Configuration, defaults
+from .config import Backend, Configuration, SessionConfig
 from .crypto.keys import Keyring
 from .exceptions import NotSupported
 from .lifetime import DAY
@@ -69,26 +71,17 @@ class SessionManager:
         browser_session_ttl: float = DAY,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        own = defaults(
-            name=session_cookie,
+        config = SessionConfig(
+            session_cookie,
             store=store,
-            cookie_name=session_cookie,
             encrypt=encrypt,
-            serializer=serializer,
+            serializer=UNSET if serializer is None else serializer,
             max_age=max_age,
             rolling=rolling,
             absolute_timeout=absolute_timeout,
             browser_session_ttl=browser_session_ttl,
-            refresh_interval=None,
-            path="/",
-            domain=None,
-            same_site="lax",
-            https_only=None,
-            http_only=True,
-            partitioned=False,
-            max_sessions_per_owner=None,
         )
-        self._set_up(Configuration(Keyring(secret_key, fallback_keys), own, ()).default, clock, b"")
+        self._set_up(Configuration(Keyring(secret_key, fallback_keys), config).default, clock, b"")
 
     @classmethod
     def of(cls, backend: Backend, clock: Callable[[], float], current: bytes) -> SessionManager:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import anyio
 import msgspec
+from msgspec import UNSET
 from starlette.datastructures import Secret
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,8 +22,8 @@ from ._engine.exchange import commit, outcome, save_late, saving
 from ._engine.plan import Failure, Plan, decide_all, is_different
 from ._engine.profile import Epochs
 from ._engine.record import NOTHING
-from ._engine.state import Exchange, SessionState, Settings
-from .config import Configuration, SessionConfig, defaults
+from ._engine.state import Exchange, Settings
+from .config import Configuration, SessionConfig
 from .cookies import SameSite, add_headers
 from .crypto.keys import Keyring
 from .exceptions import NotSupported, SessionError, StoreError
@@ -36,7 +37,6 @@ __all__ = ["SessionMiddleware"]
 
 logger = logging.getLogger("asgi_sessions")
 
-_SECURE = frozenset({"https", "wss"})
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start", "websocket.close"})
 _MISSING = object()
 RETRY_AFTER = 5  # seconds; what a 503 asks the client to wait
@@ -116,12 +116,12 @@ class SessionMiddleware:
             raise TypeError(f"clock={clock!r}: write a function that returns POSIX seconds, such as time.time")
         if isinstance(commit_timeout, bool) or not isinstance(commit_timeout, int | float) or not commit_timeout > 0:
             raise ValueError(f"commit_timeout={commit_timeout!r}: must be a number of seconds, more than 0")
-        own = defaults(
-            name="session",
-            store=store,
+        own = SessionConfig(
+            "session",
+            store=UNSET if store is None else store,
             cookie_name=session_cookie,
             encrypt=encrypt,
-            serializer=serializer,
+            serializer=UNSET if serializer is None else serializer,
             max_age=max_age,
             browser_session_ttl=browser_session_ttl,
             rolling=rolling,
@@ -141,7 +141,7 @@ class SessionMiddleware:
         self.configuration = Configuration(Keyring(secret_key, fallback_keys), own, sessions)
         self.settings = Settings(clock, commit_timeout, set())
         self._autoload = autoload
-        self._loads_early = self.configuration.default.waits
+        self._own = self.configuration.default
         self._raises = on_store_error == "raise"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,22 +149,21 @@ class SessionMiddleware:
         if kind != "http" and kind != "websocket":
             await self._lifespan(scope, receive, send)
             return
-        settings, own = self.settings, self.configuration.default
-        exchange = Exchange(settings, scope["headers"], scope.get("scheme") in _SECURE, settings.clock)
-        state = SessionState(own, own.profile, exchange)
-        session = Session(state)
-        opened = {own.profile.name: (state, session)}
+        settings, own = self.settings, self._own
+        exchange = Exchange(settings, scope["headers"], scope.get("scheme"), settings.clock)
+        session = Session(own, own.profile, exchange)
+        opened = {"session": session}
         outer = (scope["session"], scope.get("sessions")) if "session" in scope else None
         around = outer[1] if outer is not None and isinstance(outer[1], SessionRegistry) else None
         responder = Responder(exchange, opened, session, scope, receive, send)
         scope["session"] = session
         scope["sessions"] = SessionRegistry(self.configuration, exchange, opened, around)
         try:
-            if self._loads_early and (self._autoload is True or (self._autoload and self._autoload(scope))):
+            if own.waits and (self._autoload is True or (self._autoload and self._autoload(scope))):
                 try:
-                    await own.load(state, session)
+                    await own.load(session)
                 except (StoreError, NotSupported) as exc:
-                    state.failure = exc  # raised when the session is used
+                    session.failure = exc  # raised when the session is used
             await self.app(scope, receive if kind == "http" else responder.receive, responder.send)
             if exchange.touched or scope.get("session") is not session:
                 await responder.finish()
@@ -219,7 +218,7 @@ class Responder(msgspec.Struct, eq=False):
     """
 
     _exchange: Exchange
-    _opened: dict[str, tuple[SessionState, Session]]
+    _opened: dict[str, Session]
     _session: Session  # the middleware's own
     _scope: Scope
     _receive: Receive
@@ -231,18 +230,26 @@ class Responder(msgspec.Struct, eq=False):
     def __repr__(self) -> str:
         return f"<Responder of {self._exchange}>"
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Commit before the start of the response, pass everything else through."""
+        # Not async: a coroutine that only passes messages on would be a tenth of what an untouched session costs.
         exchange = self._exchange
         if exchange.started:
-            if exchange.ended:
-                await self._end_doomed()
-        elif message["type"] in _STARTS:
-            if exchange.accessed or self._scope.get("session") is not self._session:
-                message = await self._commit(message)
+            return self._send_late(message) if exchange.stored else self._send(message)
+        if message["type"] not in _STARTS:
+            if self.error is not None:
+                raise self.error
+            return self._send(message)
+        if exchange.touched or self._scope.get("session") is not self._session:
+            return self._send_start(message)
+        if not exchange.accessed:
             exchange.started = True
-        elif self.error is not None:
-            raise self.error
+            return self._send(message)
+        return self._send(self._with_headers(message))
+
+    async def _send_late(self, message: Message) -> None:
+        if self._exchange.ended:
+            await self._end_doomed()
         try:
             await self._send(message)
         except OSError:
@@ -264,8 +271,8 @@ class Responder(msgspec.Struct, eq=False):
                     await self._take_assigned()
                 except SessionError as exc:
                     logger.error("session %r: late changes are lost: %s", self._session.name, exc)
-            for state, session in self._opened.values():
-                if state.written or state.edits is not NOTHING or (state.shared and is_different(state, session)):
+            for session in self._opened.values():
+                if session.written or session.edits is not NOTHING or (session.shared and is_different(session)):
                     await save_late(self._exchange, self._opened.values())
                     return
 
@@ -290,16 +297,16 @@ class Responder(msgspec.Struct, eq=False):
         gone = (ClientDisconnect, WebSocketDisconnect, anyio.get_cancelled_exc_class())
         return self._disconnected or isinstance(exc, gone)
 
-    async def _commit(self, message: Message) -> Message:
-        """Commit all sessions; the message with the headers that they ask for."""
+    async def _send_start(self, message: Message) -> None:
+        if message.get("status", 200) < 500 and message["type"] != "websocket.close":
+            if self.error is not None:
+                raise self.error
+            await self._commit()
+        await self._send(self._with_headers(message))
+
+    async def _commit(self) -> None:
+        """Commit all sessions, before the response starts."""
         exchange = self._exchange
-        if message["type"] == "websocket.close":  # refused before accept; no header can go with it
-            return message
-        if message.get("status", 200) >= 500:
-            self._broken = True
-            return self._with_headers(message)
-        if self.error is not None:
-            raise self.error
         try:
             if self._scope.get("session") is not self._session:
                 await self._take_assigned()
@@ -307,20 +314,18 @@ class Responder(msgspec.Struct, eq=False):
                 async with saving(exchange):
                     pass
             if exchange.epochs:
-                for state, _ in [*self._opened.values()]:
-                    await fetch_epoch(state)
+                for session in [*self._opened.values()]:
+                    await fetch_epoch(session)
         except (StoreError, NotSupported) as exc:
             self.error = exc
             raise
-        if exchange.touched:
-            plans, failures = decide_all(self._opened.values())
-            if plans:
-                failures += await self._carry_out(plans)
-            if failures:
-                self.error = outcome(failures)
-                if self.error is not None:
-                    raise self.error
-        return self._with_headers(message)
+        plans, failures = decide_all(self._opened.values())
+        if plans:
+            failures += await self._carry_out(plans)
+        if failures:
+            self.error = outcome(failures)
+            if self.error is not None:
+                raise self.error
 
     async def _carry_out(self, plans: list[Plan]) -> list[Failure]:
         exchange = self._exchange
@@ -333,11 +338,15 @@ class Responder(msgspec.Struct, eq=False):
                 exchange.committed.set()
 
     def _with_headers(self, message: Message) -> Message:
+        """The start of the response, with the headers that the sessions ask for."""
         exchange = self._exchange
         exchange.started = True
+        if message.get("status", 200) >= 500:
+            self._broken = True
+        if not exchange.accessed or message["type"] == "websocket.close":  # refused before accept: no headers
+            return message
         headers = list(message.get("headers", ()))
-        if exchange.accessed:
-            add_headers(headers, exchange.set_cookies.values() if exchange.set_cookies else ())
+        add_headers(headers, exchange.set_cookies.values() if exchange.set_cookies else ())
         return {**message, "headers": headers}
 
     async def _take_assigned(self) -> None:
@@ -346,14 +355,13 @@ class Responder(msgspec.Struct, eq=False):
         value = scope.get("session", _MISSING)
         if isinstance(value, Session):  # ours, or that of a middleware inside
             return
-        state, _ = self._opened[session.name]
-        values = assigned_values(value, text=state.profile.serializer.text)
+        values = assigned_values(value, text=session.profile.serializer.text)
         if values is None:
             _warn_about_scope(self._exchange.settings, value)
             return
         scope["session"] = session
-        if state.pending:
-            await state.backend.load(state, session)
+        if session.pending:
+            await session.backend.load(session)
         if not values:
             if session or not session.is_new:
                 session.invalidate()
@@ -365,8 +373,8 @@ class Responder(msgspec.Struct, eq=False):
     async def _end_doomed(self) -> None:
         """A late ``invalidate()`` does not wait for the application to return."""
         if self._exchange.started and not self._broken:
-            for state, _ in self._opened.values():
-                if state.edits.doomed is not None:
+            for session in self._opened.values():
+                if session.edits.doomed is not None:
                     await save_late(self._exchange, self._opened.values())
                     return
 

@@ -11,7 +11,7 @@ import msgspec
 
 from ._engine.exchange import save_all
 from ._engine.exclusive import exclusive
-from ._engine.state import Exchange, SessionState
+from ._engine.state import Exchange
 from .config import Backend, Configuration
 from .exceptions import SessionNotConfigured
 from .manager import SessionManager
@@ -31,7 +31,7 @@ class SessionRegistry(msgspec.Struct, eq=False):
 
     _configuration: Configuration
     _exchange: Exchange
-    _opened: dict[str, tuple[SessionState, Session]]
+    _opened: dict[str, Session]
     _outer: SessionRegistry | None = None  # of the middleware around this one
     _loading: anyio.Lock | None = None
 
@@ -49,7 +49,7 @@ class SessionRegistry(msgspec.Struct, eq=False):
             ValueError: the name is no cookie name, or belongs to another store.
             StoreError: it could not be loaded; the next call tries again.
         """
-        session = (await self._open(name, store))[1]
+        session = await self._open(name, store)
         session.mark_accessed()
         return session
 
@@ -132,36 +132,34 @@ class SessionRegistry(msgspec.Struct, eq=False):
             if self._outer is not None:
                 return self._outer.manager(name)
             raise self._configuration.unknown(str(name))
-        opened = self._opened.get(backend.profile.name)
-        loaded = None if opened is None else opened[0].loaded
+        session = self._opened.get(backend.profile.name)
+        loaded = None if session is None else session.loaded
         return SessionManager.of(backend, self._exchange.now, b"" if loaded is None else loaded.handle)
 
     def __iter__(self) -> Iterator[Session]:
-        return iter([session for state, session in self._opened.values() if not state.pending])
+        return iter([session for session in self._opened.values() if not session.pending])
 
     def __repr__(self) -> str:
         return f"<SessionRegistry {', '.join(self._opened)}>"
 
-    async def _open(self, name: str | None, store: Store | None = None) -> tuple[SessionState, Session]:
-        """The session of that name and its state, loaded."""
+    async def _open(self, name: str | None, store: Store | None = None) -> Session:
+        """The session of that name, loaded."""
         backend = self._find(name, store)
         if backend is None:
             if self._outer is not None:
                 return await self._outer._open(name)
             raise self._configuration.unknown(str(name))
-        opened = self._opened.get(backend.profile.name)
-        if opened is None:
-            state = SessionState(backend, backend.profile, self._exchange)
-            opened = self._opened[backend.profile.name] = state, Session(state)
-        state, session = opened
-        if state.pending:
+        session = self._opened.get(backend.profile.name)
+        if session is None:
+            session = self._opened[backend.profile.name] = Session(backend, backend.profile, self._exchange)
+        if session.pending:
             if self._loading is None:
                 self._loading = anyio.Lock(fast_acquire=True)
             async with self._loading:
-                if state.pending:
-                    await backend.load(state, session)
-                    state.failure = None  # of the attempt before, whose traceback refers to the session
-        return opened
+                if session.pending:
+                    await backend.load(session)
+                    session.failure = None  # of the attempt before, whose traceback refers to the session
+        return session
 
     def _find(self, name: str | None, store: Store | None) -> Backend | None:
         configuration = self._configuration
@@ -171,9 +169,8 @@ class SessionRegistry(msgspec.Struct, eq=False):
 
     @asynccontextmanager
     async def _exclusive(self, name: str | None, lease: float, timeout: float) -> AsyncIterator[Session]:
-        state, session = await self._open(name)
-        session.mark_accessed()
-        async with exclusive(state, session, lease=lease, timeout=timeout):
+        session = await self.get(name)
+        async with exclusive(session, lease=lease, timeout=timeout):
             yield session
 
 

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from ._engine.backends import RecordBackend, fill
 from ._engine.exchange import reload, save
 from ._engine.plan import lifetime_of, waiting_flashes
-from ._engine.record import Flash, Owner, Record
-from ._engine.state import SessionState
+from ._engine.profile import CookieProfile, RecordProfile
+from ._engine.record import NOTHING, Flash, Owner, Record
+from ._engine.state import Backend, Exchange, SessionState
 from .cookies import CookieOptions
 from .exceptions import CookieRefused, NotSupported, ResponseStarted, SerializationError, SessionError
 from .models import Views
@@ -40,7 +41,7 @@ class FlashMessage(NamedTuple):
     message: Any
 
 
-class LazyDict(dict[Any, Any]):
+class LazyDict(SessionState):
     """A real ``dict`` that is filled at its first access, and whose methods note each access and each modification.
 
     Until it is filled it holds one private placeholder: C code that asks for its length or its items either goes
@@ -53,12 +54,19 @@ class LazyDict(dict[Any, Any]):
             commit compares values.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_state", "accessed", "modified")
+    __slots__ = ()
 
-    def __init__(self, state: SessionState) -> None:
+    def __init__(self, backend: Backend, profile: CookieProfile | RecordProfile, exchange: Exchange) -> None:
         dict.setdefault(self, PLACEHOLDER)  # not super().__init__(): every request pays for it
-        self.accessed = self.modified = False
-        self._state = state
+        self.accessed = self.modified = self.written = self.shared = self.superseded = False
+        self.backend = backend
+        self.profile = profile
+        self.exchange = exchange
+        self.pending = True
+        self.filling = 0
+        self.base = b""
+        self.edits = NOTHING
+        self.loaded = self.views = None
 
     def mark_accessed(self) -> None:
         """Load the session if that needs no I/O, and note that this request used it (``Vary: Cookie``).
@@ -69,24 +77,21 @@ class LazyDict(dict[Any, Any]):
             SessionNotLoaded: the session lives on the server and was not loaded; ``await registry.get(name)`` first.
             StoreUnavailable: it could not be loaded before the application ran.
         """
-        state = self._state
-        if state.pending:
-            if state.failure is not None:
-                raise state.failure
-            state.backend.load_now(state, self)
-        self.accessed = state.exchange.accessed = True
+        if self.pending:
+            if self.failure is not None:
+                raise self.failure
+            self.backend.load_now(self)
+        self.accessed = self.exchange.accessed = True
 
     def mark_modified(self) -> None:
         """Note a modification; never needed for a change to be saved."""
         if not self.accessed:
             self.mark_accessed()
-        state = self._state
-        self.modified = state.written = state.exchange.touched = True
+        self.modified = self.written = self.exchange.touched = True
 
     def _mark_shared(self) -> None:
         """Note that from now on a value may change unseen."""
-        state = self._state
-        state.shared = state.exchange.touched = True
+        self.shared = self.exchange.touched = True
 
     def __getitem__(self, key: Any) -> Any:
         if not self.accessed:
@@ -168,7 +173,7 @@ class LazyDict(dict[Any, Any]):
     def __setitem__(self, key: Any, value: Any) -> None:
         if not self.accessed:
             self.mark_accessed()
-        if self._state.written is not True or not self.modified:
+        if self.written is not True or not self.modified:
             self.mark_modified()
         if type(value) not in _IMMUTABLE or type(key) is not str:
             self._mark_shared()  # whoever wrote a list may still have it in hand
@@ -232,46 +237,46 @@ class Session(LazyDict):
     @property
     def name(self) -> str:
         """The name it is configured under."""
-        return self._state.profile.name
+        return self.profile.name
 
     @property
     def cookie_name(self) -> str:
         """The name of its cookie."""
-        return self._state.profile.cookie_name
+        return self.profile.cookie_name
 
     @property
     def handle(self) -> str | None:
         """The public name of its record, as 32 hexadecimal digits; safe to log. None if there is no record."""
         self.mark_accessed()
-        loaded = self._state.loaded
+        loaded = self.loaded
         return loaded.handle.hex() if loaded and loaded.handle else None
 
     @property
     def error(self) -> CookieRefused | None:
         """Why the cookie that the browser presented was refused; None if it was accepted or there was none."""
         self.mark_accessed()
-        return self._state.error
+        return self.refusal
 
     @property
     def is_new(self) -> bool:
         """Whether nothing was found for this visitor, or it was invalidated."""
         self.mark_accessed()
-        return self._state.loaded is None
+        return self.loaded is None
 
     @property
     def created_at(self) -> float:
         """When it was created, in POSIX seconds; now, if it is new."""
         self.mark_accessed()
-        loaded = self._state.loaded
-        return float(loaded.record.created_at) if loaded else self._state.exchange.now()
+        loaded = self.loaded
+        return float(loaded.record.created_at) if loaded else self.exchange.now()
 
     @property
     def expires_at(self) -> float:
         """When it ends if nothing renews it, in POSIX seconds; for a new session, if it were committed now."""
         self.mark_accessed()
-        lifetime, loaded = lifetime_of(self._state), self._state.loaded
+        lifetime, loaded = lifetime_of(self), self.loaded
         if loaded is None:
-            now = self._state.exchange.now()
+            now = self.exchange.now()
             return lifetime.expires_at(renewed_at=now, started_at=now)
         return lifetime.expires_at(renewed_at=loaded.renewed_at, started_at=loaded.record.started_at)
 
@@ -279,7 +284,7 @@ class Session(LazyDict):
     def max_age(self) -> float | None:
         """The lifetime in force, in seconds, chosen at run time or configured; None: until the browser closes."""
         self.mark_accessed()
-        return lifetime_of(self._state).max_age
+        return lifetime_of(self).max_age
 
     # -- attributes: fields of the record that the application sets -------------------------------------------------
 
@@ -299,12 +304,11 @@ class Session(LazyDict):
 
     @owner.setter
     def owner(self, owner: Owner | None) -> None:
-        state = self._state
-        owner = _plain_owner(owner, state.profile.name)
+        owner = _plain_owner(owner, self.profile.name)
         if owner != self._attribute("owner"):
             self._check_secret_can_change("another owner")
-            self._edit(regenerated=True, attributes={**state.edits.attributes, "owner": owner})
-            state.owner_epoch = None
+            self._edit(regenerated=True, attributes={**self.edits.attributes, "owner": owner})
+            self.owner_epoch = None
 
     @property
     def label(self) -> dict[str, str]:
@@ -351,12 +355,12 @@ class Session(LazyDict):
             ValueError: on assignment, attributes that browsers refuse or that contradict each other.
             ResponseStarted: on assignment, when the cookie cannot reach the browser any more.
         """
-        return self._state.profile.effective_options(self._attribute("cookie"))
+        return self.profile.effective_options(self._attribute("cookie"))
 
     @cookie_options.setter
     def cookie_options(self, options: CookieOptions) -> None:
         self._need_cookie("other cookie attributes")
-        profile = self._state.profile
+        profile = self.profile
         options.validate(profile.cookie_name)
         chosen = {field.name: getattr(options, field.name) for field in fields(CookieOptions)}
         overrides = {name: value for name, value in chosen.items() if value != getattr(profile.options, name)}
@@ -364,30 +368,27 @@ class Session(LazyDict):
 
     def _attribute(self, name: str) -> Any:
         self.mark_accessed()
-        state = self._state
-        if name in state.edits.attributes:
-            return state.edits.attributes[name]
-        return getattr(state.loaded.record if state.loaded else _EMPTY, name)
+        if name in self.edits.attributes:
+            return self.edits.attributes[name]
+        return getattr(self.loaded.record if self.loaded else _EMPTY, name)
 
     def _set_attribute(self, name: str, value: Any) -> None:
         """Note the new value of the record's field; the stored one again is no change."""
         self.mark_accessed()
-        state = self._state
-        stored = getattr(state.loaded.record if state.loaded else _EMPTY, name)
-        attributes = {**state.edits.attributes, name: value}
+        stored = getattr(self.loaded.record if self.loaded else _EMPTY, name)
+        attributes = {**self.edits.attributes, name: value}
         if value == stored:
             del attributes[name]
         self._edit(attributes=attributes)
 
     def _need_cookie(self, what: str) -> None:
         self.mark_accessed()
-        if self._state.exchange.started:
+        if self.exchange.started:
             raise ResponseStarted(f"session {self.name!r}: {what} after the response started; it needs a cookie")
 
     def _edit(self, **changed: Any) -> None:
-        state = self._state
-        state.edits = replace(state.edits, **changed)
-        state.exchange.touched = True
+        self.edits = replace(self.edits, **changed)
+        self.exchange.touched = True
 
     # -- flashes ----------------------------------------------------------------------------------------------------
 
@@ -401,10 +402,10 @@ class Session(LazyDict):
         category = _plain_category(category, self.name)
         self.mark_accessed()
         try:
-            encoded = self._state.profile.serializer.dumps(message)
+            encoded = self.profile.serializer.dumps(message)
         except SerializationError as exc:
             raise exc.under(f"flash message in session {self.name!r}") from exc
-        self._edit(added=(*self._state.edits.added, Flash(urandom(8), category, encoded)))
+        self._edit(added=(*self.edits.added, Flash(urandom(8), category, encoded)))
 
     def flashes(self, category: str | None = None) -> list[FlashMessage]:
         """The waiting messages, oldest first; they are gone afterwards. With ``category``, only those of it.
@@ -414,7 +415,7 @@ class Session(LazyDict):
         """
         taken = self._waiting(category)
         if taken:
-            edits = self._state.edits
+            edits = self.edits
             consumed = edits.consumed | {flash.id for flash in taken if flash not in edits.added}
             self._edit(consumed=consumed, added=tuple(flash for flash in edits.added if flash not in taken))
         return self._decoded(taken)
@@ -426,10 +427,10 @@ class Session(LazyDict):
     def _waiting(self, category: str | None) -> list[Flash]:
         wanted = None if category is None else _plain_category(category, self.name)
         self.mark_accessed()
-        return [flash for flash in waiting_flashes(self._state) if wanted is None or flash.category == wanted]
+        return [flash for flash in waiting_flashes(self) if wanted is None or flash.category == wanted]
 
     def _decoded(self, flashes: Iterable[Flash]) -> list[FlashMessage]:
-        loads = self._state.profile.serializer.loads
+        loads = self.profile.serializer.loads
         return [FlashMessage(flash.category, loads(flash.message)) for flash in flashes]
 
     # -- login, logout ----------------------------------------------------------------------------------------------
@@ -449,7 +450,7 @@ class Session(LazyDict):
         self._edit(regenerated=True)
 
     def _check_secret_can_change(self, what: str) -> None:
-        if self._state.exchange.started:
+        if self.exchange.started:
             raise ResponseStarted(
                 f"session {self.name!r}: {what} after the response started; the browser would keep a dead cookie"
             )
@@ -463,16 +464,15 @@ class Session(LazyDict):
             ResponseStarted: a cookie session after the response started; its cookie cannot be expired any more.
         """
         self.mark_accessed()
-        state = self._state
-        if state.exchange.started and not isinstance(state.backend, RecordBackend):
+        if self.exchange.started and not isinstance(self.backend, RecordBackend):
             raise ResponseStarted(
                 f"session {self.name!r}: invalidate() after the response started; a cookie session lives in the browser"
             )
-        doomed, superseded = state.loaded or state.edits.doomed, state.superseded
-        fill(state, self, error=state.error)
+        doomed, superseded = self.loaded or self.edits.doomed, self.superseded
+        fill(self, error=self.refusal)
         self._edit(doomed=doomed, ended=True)
-        state.superseded = superseded
-        self.modified = state.exchange.ended = True
+        self.superseded = superseded
+        self.modified = self.exchange.ended = True
 
     def clear(self) -> None:
         """Drop values, flashes and owner, also those that a parallel request has added meanwhile.
@@ -480,8 +480,8 @@ class Session(LazyDict):
         With nothing set afterwards it is ``invalidate()``: many applications log out with it.
         """
         super().clear()
-        self._state.views = None
-        self._edit(cleared=True, added=(), attributes={**self._state.edits.attributes, "owner": None})
+        self.views = None
+        self._edit(cleared=True, added=(), attributes={**self.edits.attributes, "owner": None})
 
     # -- now, instead of when the response starts -------------------------------------------------------------------
 
@@ -495,7 +495,7 @@ class Session(LazyDict):
             StoreError: the store could not do it.
         """
         self.mark_accessed()
-        await save(self._state, self)
+        await save(self)
 
     async def reload(self) -> None:
         """Read the session anew, dropping unsaved changes; a logout in between leaves it empty, with an ``error``.
@@ -504,20 +504,19 @@ class Session(LazyDict):
             NotSupported: a cookie session lives in the browser; there is nothing newer to read.
             StoreError: the store could not do it.
         """
-        if not isinstance(self._state.backend, RecordBackend):
+        if not isinstance(self.backend, RecordBackend):
             raise NotSupported(
                 f"session {self.name!r} lives in its cookie, there is nothing newer to read; use a server-side store"
             )
         self.mark_accessed()
-        await reload(self._state, self)
+        await reload(self)
 
     def model(self, cls: type[M], default: Callable[[], M] | None = None) -> M:
         """The session as an object of that class; see ``SessionRegistry.model``."""
         self.mark_accessed()
-        state = self._state
-        if state.views is None:
-            state.views = Views(self.name, state.profile.serializer)
-        model = state.views.get(cls, dict.copy(self), default)
+        if self.views is None:
+            self.views = Views(self.name, self.profile.serializer)
+        model = self.views.get(cls, dict.copy(self), default)
         self._mark_shared()
         return model
 

@@ -31,7 +31,7 @@ REGISTRY = "tests/test_registry.py"
 KEYRING = "tests/test_keyring.py"
 RECORD = "tests/test_record.py"
 MANAGER = "tests/test_manager.py"
-REDIS = "tests/redis/test_coalescer.py"
+REDIS = "tests/redis/test_connection.py"
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,6 @@ MUTATIONS = [
     Mutation("large records are remembered", "record.py", "if len(data) <= MAX_KNOWN:", "if True:", RECORD),
     Mutation("a message key is used for ever", "xaes.py", "        if self._left < 0:", "        if not self._shared[0]:", "tests/test_xaes.py"),
     Mutation("a nonce comes again", "xaes.py", "        second = urandom(HALF)", "        second = bytes(HALF)", "tests/test_xaes.py"),
-    Mutation("a fork keeps the event loop", "loops.py", "def _forget() -> None:\n    _known.loop = None", "def _forget() -> None:\n    pass", "tests/test_loops.py"),
-    Mutation("an event loop that ended is the running one", "loops.py", "loop is None or not loop.is_running()", "loop is None", "tests/test_loops.py"),
     # leases
     Mutation("a lease keeps nobody out", "stores/base.py", "taken.until > now and", "False and", EXCLUSIVE),
     Mutation("a lease lasts for ever", "stores/base.py", "taken.until > now and", "", EXCLUSIVE),
@@ -96,14 +94,14 @@ MUTATIONS = [
     Mutation("late changes are forgotten", "middleware.py", "await self._sessions.finish()\n        elif", "pass\n        elif", LATE),
     Mutation("no limit ends a commit", "writing.py", "with anyio.move_on_after(seconds - spent):", "with anyio.CancelScope():", FAILURES),
     Mutation("a renewal that changes values is not told to the index", "writing.py", " and change.only_values and plan.expires_at is None", " and change.only_values", MANAGER),
-    Mutation("any bound will do", "config.py", " or not bound >= 0:", ":", FAILURES),
-    Mutation("no limit ends a line", "writing.py", "return _in_time(store.line_up(rival, binding.codec), seconds, spent=binding.bound)", "return store.line_up(rival, binding.codec)", FAILURES),
-    Mutation("every verb ends in time", "writing.py", " and 2 * binding.bound <= seconds", "", FAILURES),
-    Mutation("an overridden verb keeps the bound", "stores/base.py", "if any(verb in vars(base) for base in later for verb in _WRITING_VERBS):", "if False:", FAILURES),
-    Mutation("newcomers do not line up", "stores/base.py", "            if is_taken(self, loaded.handle):\n", "            if False:\n", "tests/consistency/test_interleavings.py"),
+    Mutation("any write timeout will do", "config.py", " or not timeout >= 0:", ":", FAILURES),
+    Mutation("no limit ends a line", "writing.py", "return _in_time(store.line_up(rival, binding.codec), seconds, spent=binding.write_timeout)", "return store.line_up(rival, binding.codec)", FAILURES),
+    Mutation("every verb ends in time", "writing.py", " and 2 * binding.write_timeout <= seconds", "", FAILURES),
+    Mutation("an overridden verb keeps the write timeout", "stores/base.py", "if any(verb in vars(base) for base in later for verb in _WRITING_VERBS):", "if False:", FAILURES),
+    Mutation("newcomers do not line up", "stores/base.py", "            if is_locked(self, loaded.handle):\n", "            if False:\n", "tests/consistency/test_interleavings.py"),
     Mutation("nobody lines up", "stores/base.py", "        async with self.queue(commit.loaded.handle):\n            for", "        if True:\n            for", "tests/consistency/test_interleavings.py"),
-    Mutation("a turn is never given on", "stores/turns.py", "        waiting = _taken[self._key]\n        if waiting:\n", "        waiting = _taken[self._key]\n        if False:\n", "tests/consistency/test_interleavings.py"),
-    Mutation("nobody waits for a turn", "stores/turns.py", "        if self._key not in _taken:\n", "        if True:\n", "tests/stores/test_turns.py"),
+    Mutation("a lock is never passed on", "_engine/queue.py", "        waiting = _waiting[self._key]\n        if waiting:\n", "        waiting = _waiting[self._key]\n        if False:\n", "tests/consistency/test_interleavings.py"),
+    Mutation("nobody waits for a lock", "_engine/queue.py", "        if waiting is None:\n", "        if True:\n", "tests/stores/test_queue.py"),
     Mutation("a failed commit is answered as a success", "middleware.py", "            raise self.error\n        await self._send(self._start(message))", "            pass\n        await self._send(self._start(message))", FAILURES),
     Mutation("a cancelled commit is abandoned", "exchange.py", "                    await undisturbed(self._commit(plan))\n", "                    pass\n", CANCELLATION),
     Mutation("commit after an encoding error", "registry.py", "            if not failed:\n", "            if True:\n", REGISTRY),
@@ -146,17 +144,17 @@ MUTATIONS = [
     Mutation("an owner's epoch is not compared", "exchange.py", "loaded.record.owner_epoch != await epoch_of(binding, owner)", "await epoch_of(binding, owner) < 0", "tests/test_epochs.py"),
     Mutation("a waiting cookie is sent whatever came between", "exchange.py", "if waits else None", "if False else None", "tests/consistency/test_overtaken.py"),
     # Redis
-    Mutation("a reply is kept for the next who asks", "stores/coalescer.py", "                waiter = sent.popleft()[0]\n", "                waiter = next((sent.popleft()[0] for _ in list(sent) if not sent[0][0].done()), sent[0][0])\n", REDIS),
-    Mutation("a connection that was logged out goes on", "stores/coalescer.py", "if isinstance(error, RedisConnectionError | ReadOnlyError):", "if False:", "tests/redis/test_redis_faults.py"),
-    Mutation("enough commands wait for the next turn", "stores/coalescer.py", "elif len(pending) >= ENOUGH and", "elif False and", REDIS),
-    Mutation("what the server pushes is taken for a reply", "stores/coalescer.py", "if isinstance(reply, PushNotification):", "if False:", REDIS),
+    Mutation("a reply is kept for the next who asks", "stores/redis/connection.py", "                waiter = sent.popleft()[0]\n", "                waiter = next((sent.popleft()[0] for _ in list(sent) if not sent[0][0].done()), sent[0][0])\n", REDIS),
+    Mutation("a connection that was logged out goes on", "stores/redis/connection.py", "if isinstance(error, redis_errors.ConnectionError | redis_errors.ReadOnlyError):", "if False:", "tests/redis/test_redis_faults.py"),
+    Mutation("enough commands wait for the next turn", "stores/redis/connection.py", "elif len(pending) >= ENOUGH and", "elif False and", REDIS),
+    Mutation("what the server pushes is taken for a reply", "stores/redis/connection.py", "if isinstance(reply, PushNotification):", "if False:", REDIS),
     # files
-    Mutation("no lock on files", "stores/locks.py", "    except BlockingIOError:\n        return False", "    except BlockingIOError:\n        return True", FILES),
-    Mutation("touch rewrites the data", "stores/files.py", "            os.utime(self._file(handle), ns=(modified, modified), follow_symlinks=False)", "            self._write(self._file(handle), kept[0], expires_at)", FILES),
-    Mutation("corrupt files are taken", "stores/files.py", "!= MAGIC + _checksum(stored)", "== b''", FILES),
-    Mutation("temporary files stay", "stores/atomic.py", "            os.unlink(temporary)", "            pass", FILES),
-    Mutation("work that was given up begins", "stores/workers.py", "    if future.done():  # given up", "    if False:  # given up", FILES),
-    Mutation("symbolic links are followed", "stores/files.py", "_READ = os.O_RDONLY | os.O_NOFOLLOW", "_READ = os.O_RDONLY", FILES),
+    Mutation("no lock on files", "stores/filesystem/directory.py", "        raise Busy from exc", "        del exc", FILES),
+    Mutation("touch rewrites the data", "stores/filesystem/files.py", "            os.utime(self._file(handle), ns=(modified, modified), follow_symlinks=False)", "            self._write(self._file(handle), kept[0], expires_at)", FILES),
+    Mutation("corrupt files are taken", "stores/filesystem/files.py", "!= MAGIC + _checksum(stored)", "== b''", FILES),
+    Mutation("temporary files stay", "stores/filesystem/directory.py", "            os.unlink(temporary)", "            pass", FILES),
+    Mutation("work that was given up begins", "stores/filesystem/workers.py", "    if future.done():  # given up", "    if False:  # given up", FILES),
+    Mutation("symbolic links are followed", "stores/filesystem/directory.py", "READ = os.O_RDONLY | os.O_NOFOLLOW", "READ = os.O_RDONLY", FILES),
 ]  # fmt: skip
 
 

@@ -38,4 +38,6 @@ def assigned_values(value: object, *, text: bool) -> dict[Any, Any] | None:
 
 
 def _is_litestars_empty(value: object) -> bool:
-    return isinstance(value, type) and value.__name__ == "Empty" and value.__module__.partition(".")[0] == "litestar"
+    """An enum's only member; in older releases a class."""
+    kind = value if isinstance(value, type) else type(value)
+    return kind.__name__ in ("_EmptyEnum", "Empty") and kind.__module__.partition(".")[0] == "litestar"

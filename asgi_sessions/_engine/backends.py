@@ -56,20 +56,20 @@ NO_VALUES: Mapping[Any, Any] = {}
 
 
 class CookieBackend:
-    """Sessions that live in their cookie; with epochs, loading them takes a question to the application."""
+    """Sessions that live in their cookie.
+
+    Attributes:
+        waits: whether loading takes I/O: with epochs, a question to the application.
+    """
 
     def __init__(self, profile: CookieProfile, store: CookieStore) -> None:
         self.profile = profile
         self.store = store
+        self.waits = profile.epochs is not None
         self._cookies = CookieFinder(profile.writer.name)
 
-    @property
-    def waits(self) -> bool:
-        """Whether loading takes I/O."""
-        return self.profile.epochs is not None
-
-    def load_now(self, state: SessionState, values: dict[Any, Any]) -> None:
-        if self.profile.epochs is not None:
+    def load_now(self, state: SessionState) -> None:
+        if self.waits:
             raise not_loaded(self.profile.name)
         exchange = state.exchange
         now = exchange.now()
@@ -77,17 +77,17 @@ class CookieBackend:
             cookies, known = self._cookies.find(exchange.headers, self.profile.known, now)
             if known is not None and now < known.ends_at:
                 decoded: Any = self.profile.serializer.loads_again(known.record.values)  # it was a dict
-                fill(state, values, known, decoded, now)
+                fill(state, known, decoded, now)
             elif cookies:
-                fill(state, values, *self._read(cookies, now), now)
+                fill(state, *self._read(cookies, now), now)
             else:
-                fill(state, values)
+                fill(state)
         except CookieRefused as exc:
-            refuse(state, values, exc, now)
+            refuse(state, exc, now)
 
-    async def load(self, state: SessionState, values: dict[Any, Any]) -> None:
-        if self.profile.epochs is None:
-            self.load_now(state, values)
+    async def load(self, state: SessionState) -> None:
+        if not self.waits:
+            self.load_now(state)
             return
         exchange, profile = state.exchange, self.profile
         exchange.epochs = True
@@ -95,15 +95,15 @@ class CookieBackend:
         try:
             cookies, _ = self._cookies.find(exchange.headers, profile.known, now)
             if not cookies:
-                fill(state, values)
+                fill(state)
                 return
             loaded, decoded = self._read(cookies, now)
             owner = loaded.record.owner
             if owner is not None and loaded.record.owner_epoch != await epoch_of(profile, owner):
                 raise UnknownSession("all sessions of its owner were ended: the owner's epoch is another one now")
-            fill(state, values, loaded, decoded, now)
+            fill(state, loaded, decoded, now)
         except CookieRefused as exc:
-            refuse(state, values, exc, now)
+            refuse(state, exc, now)
 
     def _read(self, cookies: Sequence[bytes], now: float) -> Found:
         """The session in one or more cookies of the name; of tokens of the same session, in the one sealed last.
@@ -158,33 +158,34 @@ class RecordBackend:
         self._write_timeout = write_timeout
         self._cookies = CookieFinder(profile.writer.name)
 
-    def load_now(self, state: SessionState, values: dict[Any, Any]) -> None:
+    def load_now(self, state: SessionState) -> None:
         raise not_loaded(self.profile.name)
 
-    async def load(self, state: SessionState, values: dict[Any, Any]) -> None:
+    async def load(self, state: SessionState) -> None:
         exchange, profile = state.exchange, self.profile
+        exchange.stored = True
         now = exchange.now()
         try:
             cookies, token = self._cookies.find(exchange.headers, profile.known, now)
             if len(cookies) == 1:
                 if token is None:
                     token = profile.known.put(cookies[0], token_of(profile.sealer.unseal(cookies[0], now)))
-                fill(state, values, *await self.repository.load(token, now), now)
+                fill(state, *await self.repository.load(token, now), now)
             elif cookies:
-                fill(state, values, *await self.repository.load_one_of(unseal_all(profile, cookies, now), now), now)
+                fill(state, *await self.repository.load_one_of(unseal_all(profile, cookies, now), now), now)
             else:
-                fill(state, values)
+                fill(state)
         except CookieRefused as exc:
-            refuse(state, values, exc, now)
+            refuse(state, exc, now)
 
-    async def reload(self, state: SessionState, values: dict[Any, Any], loaded: Loaded) -> None:
+    async def reload(self, state: SessionState, loaded: Loaded) -> None:
         """Read the session anew; a logout in between leaves it empty, with an ``error``, and superseded."""
         token = Token(loaded.handle, loaded.secret, digest(loaded.secret), loaded.renewed_at, loaded.stale)
         now = state.exchange.now()
         try:
-            fill(state, values, *await self.repository.load(token, now), now)
+            fill(state, *await self.repository.load(token, now), now)
         except CookieRefused as exc:
-            fill(state, values, error=exc)
+            fill(state, error=exc)
             supersede(state)
 
     async def write(self, plan: Plan, seconds: float, clock: Callable[[], float]) -> bool:
@@ -260,24 +261,25 @@ class CookieFinder:
         alone = True
         for name, value in headers:
             if name == b"cookie":
-                line, alone = value, line is None
+                alone = line is None
+                line = value
         if line is None:
             return (), None
         cookies = self._found.get(line) if alone else None
-        searched = cookies is None
-        if cookies is None:
+        if cookies is not None:
+            opened = known.get(cookies[0])
+        else:
             cookies = find(headers, self._name)
-        opened = known.get(cookies[0]) if len(cookies) == 1 else None
+            opened = known.get(cookies[0]) if len(cookies) == 1 else None
+            if opened is not None and alone and len(line) <= LONGEST_KNOWN:
+                self._found.put(line, cookies)
         if opened is None or opened.renewed_at > now:
             return cookies, None
-        if searched and alone and len(line) <= LONGEST_KNOWN:
-            self._found.put(line, cookies)
         return cookies, opened
 
 
 def fill(
     state: SessionState,
-    values: dict[Any, Any],
     loaded: Loaded | None = None,
     decoded: Mapping[Any, Any] = NO_VALUES,
     now: float = 0.0,
@@ -296,34 +298,36 @@ def fill(
         state.filling += 1
         state.edits, state.loaded, state.views = NOTHING, None, None
         state.written = state.shared = state.superseded = False
-    state.error = error
-    dict.clear(values)
+        state.refusal = None
+    if error is not None:
+        state.refusal = error
+    dict.clear(state)
     if loaded is None:
         state.base = state.profile.empty
         return
     state.loaded = loaded
     state.base = loaded.record.values
-    dict.update(values, decoded)
+    dict.update(state, decoded)
     if now >= loaded.due_at:
         state.exchange.touched = True
 
 
-def fill_anew(state: SessionState, values: dict[Any, Any]) -> None:
+def fill_anew(state: SessionState) -> None:
     """Drop what this request did to a session without a record; what ended before stays ended."""
     ended, superseded = Edits(doomed=state.edits.doomed, ended=state.edits.ended), state.superseded
-    fill(state, values, error=state.error)
+    fill(state, error=state.refusal)
     state.superseded = superseded
     state.edits = NOTHING if ended == NOTHING else ended
 
 
-def refuse(state: SessionState, values: dict[Any, Any], reason: CookieRefused, now: float) -> None:
+def refuse(state: SessionState, reason: CookieRefused, now: float) -> None:
     """Begin a new session instead of the refused one; or take that of another library's cookie."""
     profile, exchange = state.profile, state.exchange
     adoptable = read_adoptable(profile, exchange.headers, now) if profile.readers else None
     if adoptable is not None:
         decoded, encoded = adoptable
-        fill(state, values)
-        dict.update(values, decoded)
+        fill(state)
+        dict.update(state, decoded)
         state.adopted = True
         # After the response started a cookie cannot be replaced: it is not lost, but waits for the next request.
         if exchange.started:
@@ -331,7 +335,7 @@ def refuse(state: SessionState, values: dict[Any, Any], reason: CookieRefused, n
         else:
             state.written = state.shared = exchange.touched = True
         return
-    fill(state, values, error=reason)
+    fill(state, error=reason)
     state.superseded = isinstance(reason, RegeneratedSession)
     if isinstance(reason, DuplicateCookie):
         logger.warning("session %r: %s; a changed path or domain of the cookie is a likely cause", profile.name, reason)

@@ -22,7 +22,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 
@@ -33,8 +32,6 @@ from .repository import unavailable
 from .state import Exchange, SessionState
 
 logger = logging.getLogger("asgi_sessions")
-
-Opened = Iterable[tuple[SessionState, Any]]  # with the sessions themselves
 
 #: The only outcomes beside which a response may be a success: somebody else was faster, or it is too late for a cookie.
 TOLERATED = (SessionSuperseded, ResponseStarted)
@@ -130,28 +127,28 @@ async def _undisturbed(work: Awaitable[object]) -> None:
 # -- at the application's word ----------------------------------------------------------------------------------------
 
 
-async def save(state: SessionState, values: dict[Any, Any]) -> None:
+async def save(state: SessionState) -> None:
     """Commit one session now."""
     exchange = state.exchange
     async with saving(exchange):
         await fetch_epoch(state)
-        plan = decide(state, values)
+        plan = decide(state)
         failures = [] if plan is None else await commit(exchange, [plan])
     for failure in failures:
         raise failure.error
 
 
-async def save_all(exchange: Exchange, opened: Opened) -> list[Failure]:
+async def save_all(exchange: Exchange, opened: Iterable[SessionState]) -> list[Failure]:
     """Commit all sessions now, or none if one cannot be stored."""
     async with saving(exchange):
         opened = list(opened)  # another task may open a further one meanwhile
-        for state, _ in opened:
+        for state in opened:
             await fetch_epoch(state)
         plans, failures = _decide_each(opened)
         return failures or await commit(exchange, plans)
 
 
-async def save_late(exchange: Exchange, opened: Opened) -> None:
+async def save_late(exchange: Exchange, opened: Iterable[SessionState]) -> None:
     """Commit what was changed after the response started; log what cannot be."""
     async with saving(exchange):
         plans, failures = _decide_each(opened)
@@ -161,14 +158,14 @@ async def save_late(exchange: Exchange, opened: Opened) -> None:
         logger.error("session %r: late changes are lost: %s", name, error, exc_info=cause)
 
 
-def _decide_each(opened: Opened) -> tuple[list[Plan], list[Failure]]:
+def _decide_each(opened: Iterable[SessionState]) -> tuple[list[Plan], list[Failure]]:
     plans: list[Plan] = []
     failures: list[Failure] = []
-    for state, session in opened:
-        if state.pending or not session.accessed:
+    for state in opened:
+        if state.pending or not state.accessed:
             continue
         try:
-            plan = decide(state, session)
+            plan = decide(state)
         except SessionError as exc:
             failures.append(Failure(state.profile.name, exc))
         else:
@@ -192,12 +189,12 @@ async def saving(exchange: Exchange) -> AsyncIterator[None]:
         yield
 
 
-async def reload(state: SessionState, values: dict[Any, Any]) -> None:
+async def reload(state: SessionState) -> None:
     """Read a session on the server anew."""
     backend = state.backend
     if state.loaded is not None and isinstance(backend, RecordBackend):
-        await backend.reload(state, values, state.loaded)
+        await backend.reload(state, state.loaded)
     elif state.adopted and not state.edits.ended:
-        await backend.load(state, values)
+        await backend.load(state)
     else:
-        fill_anew(state, values)
+        fill_anew(state)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from os import urandom
 from random import random
-from typing import Any
 
 import anyio
 from msgspec.structs import replace
@@ -26,9 +25,7 @@ LONGEST_PAUSE = 0.02  # seconds between two looks at a lease that is taken
 
 
 @asynccontextmanager
-async def exclusive(
-    state: SessionState, values: dict[Any, Any], *, lease: float, timeout: float
-) -> AsyncIterator[None]:
+async def exclusive(state: SessionState, *, lease: float, timeout: float) -> AsyncIterator[None]:
     """Hold the lease of a session; see ``SessionRegistry.exclusive``."""
     backend, name = state.backend, state.profile.name
     if not isinstance(backend, RecordBackend):
@@ -38,103 +35,91 @@ async def exclusive(
         )
     if state.holder:
         raise NotSupported(f"session {name!r}: this request is in its exclusive section already")
-    await save(state, values)
+    section = _Section(backend, state)
+    await save(state)
     if state.loaded is not None:
-        await _enter(backend, state, values, state.loaded.handle, lease, timeout)
+        await section.enter(state.loaded.handle, lease, timeout)
     try:
         yield
     except BaseException:
-        for exc in await _leave(state, values, drop=True):
+        for exc in await section.leave(drop=True):
             logger.warning("session %r: the lease of an exclusive section was not given back: %s", name, exc)
         raise
-    for exc in await _leave(state, values, drop=False):
+    for exc in await section.leave(drop=False):
         raise exc
 
 
-async def _enter(
-    backend: RecordBackend,
-    state: SessionState,
-    values: dict[Any, Any],
-    handle: bytes,
-    lease: float,
-    timeout: float,
-) -> None:
-    holder = urandom(8)
-    try:
-        # One contender of a process asks the store, the others queue behind it.
-        with anyio.fail_after(timeout):
-            async with KeyedLock(backend.store, b"exclusive " + handle):
-                await _take_turn(backend, state, values, holder, lease)
-    except TimeoutError as exc:
-        name = state.profile.name
-        raise LeaseTimeout(f"session {name!r}: its exclusive section was not free within {timeout} s") from exc
-    state.holder = holder
+class _Section:
+    def __init__(self, backend: RecordBackend, state: SessionState) -> None:
+        self._backend, self._state = backend, state
 
+    async def enter(self, handle: bytes, lease: float, timeout: float) -> None:
+        holder, name = urandom(8), self._state.profile.name
+        try:
+            # One contender of a process asks the store, the others queue behind it.
+            with anyio.fail_after(timeout):
+                async with KeyedLock(self._backend.store, b"exclusive " + handle):
+                    await self._take_turn(holder, lease)
+        except TimeoutError as exc:
+            raise LeaseTimeout(f"session {name!r}: its exclusive section was not free within {timeout} s") from exc
+        self._state.holder = holder
 
-async def _take_turn(
-    backend: RecordBackend, state: SessionState, values: dict[Any, Any], holder: bytes, lease: float
-) -> None:
-    pause = 0.001
-    while True:
-        await reload(state, values)
-        if state.loaded is None:
-            raise SessionSuperseded(f"session {state.profile.name!r} ended or was regenerated meanwhile")
-        until = state.exchange.now() + lease
-        if await _acquire(backend, state, values, state.loaded, Lease(holder, until)):
-            return
-        await anyio.sleep(pause * random())  # noqa: S311 - jitter is no secret
-        pause = min(2 * pause, LONGEST_PAUSE)
+    async def leave(self, *, drop: bool) -> list[SessionError]:
+        """Commit what the block did, or drop it, and give the lease back in the same swap."""
+        state, plan = self._state, None
+        known = state.loaded or state.edits.doomed
+        failed: list[SessionError] = []
+        if drop:
+            self._restore(known)
+        try:
+            plan = decide(state)
+        except SessionError as exc:
+            failed.append(exc)
+        if known is not None and state.holder and not failed and (plan is None or not plan.writes):
+            plan = self._release_only(known)
+        if plan is not None:
+            if isinstance(plan.step, Commit):
+                plan.step = replace(plan.step, release=True)
+            failed = [failure.error for failure in await commit(state.exchange, [plan])]
+        if failed:
+            self._restore(known)
+        state.holder = b""
+        return failed
 
+    async def _take_turn(self, holder: bytes, lease: float) -> None:
+        state, pause = self._state, 0.001
+        while True:
+            await reload(state)
+            if state.loaded is None:
+                raise SessionSuperseded(f"session {state.profile.name!r} ended or was regenerated meanwhile")
+            if await self._acquire(state.loaded, Lease(holder, state.exchange.now() + lease)):
+                return
+            await anyio.sleep(pause * random())  # noqa: S311 - jitter is no secret
+            pause = min(2 * pause, LONGEST_PAUSE)
 
-async def _acquire(
-    backend: RecordBackend, state: SessionState, values: dict[Any, Any], loaded: Loaded, lease: Lease
-) -> bool:
-    """Try once; an attempt of unknown outcome is taken back."""
-    try:
-        taken = await backend.repository.acquire(loaded, lease, state.exchange.now())
-    except BaseException:
-        state.loaded = replace(loaded, record=replace(loaded.record, lease=lease))
-        state.holder = lease.holder
-        await _leave(state, values, drop=True)
-        raise
-    if taken is not None:
-        state.loaded = taken
-    return taken is not None
+    async def _acquire(self, loaded: Loaded, lease: Lease) -> bool:
+        """Try once; an attempt of unknown outcome is taken back."""
+        state = self._state
+        try:
+            taken = await self._backend.repository.acquire(loaded, lease, state.exchange.now())
+        except BaseException:
+            state.loaded = replace(loaded, record=replace(loaded.record, lease=lease))
+            state.holder = lease.holder
+            await self.leave(drop=True)
+            raise
+        state.loaded = taken or loaded
+        return taken is not None
 
+    def _restore(self, known: Loaded | None) -> None:
+        state = self._state
+        if known is None:
+            fill_anew(state)
+        else:
+            fill(state, known, state.profile.codec.values(known.record), error=state.refusal)
 
-async def _leave(state: SessionState, values: dict[Any, Any], *, drop: bool) -> list[SessionError]:
-    """Commit what the block did, or drop it, and give the lease back in the same swap."""
-    known = state.loaded or state.edits.doomed
-    if drop:
-        _restore(state, values, known)
-    failed: list[SessionError] = []
-    plan = None
-    try:
-        plan = decide(state, values)
-    except SessionError as exc:
-        failed.append(exc)
-    if known is not None and state.holder and not failed and (plan is None or not plan.writes):
-        plan = _release_only(state, values, known)
-    if plan is not None:
-        if isinstance(plan.step, Commit):
-            plan.step = replace(plan.step, release=True)
-        failed = [failure.error for failure in await commit(state.exchange, [plan])]
-    if failed:
-        _restore(state, values, known)
-    state.holder = b""
-    return failed
-
-
-def _restore(state: SessionState, values: dict[Any, Any], known: Loaded | None) -> None:
-    if known is None:
-        fill_anew(state, values)
-    else:
-        fill(state, values, known, state.profile.codec.values(known.record), error=state.error)
-
-
-def _release_only(state: SessionState, values: dict[Any, Any], loaded: Loaded) -> Plan:
-    encoded = encode(state, values)
-    change = Change(state.base, encoded, state.exchange.now(), state.edits)
-    plan = Plan(state, encoded, state.edits, state.filling, lifetime_of(state), loaded, True, after=loaded)
-    plan.step = Commit(loaded, change, urandom(VERSION_SIZE), holder=state.holder, release=True)
-    return plan
+    def _release_only(self, loaded: Loaded) -> Plan:
+        state, encoded = self._state, encode(self._state)
+        change = Change(state.base, encoded, state.exchange.now(), state.edits)
+        plan = Plan(state, encoded, state.edits, state.filling, lifetime_of(state), loaded, True, after=loaded)
+        plan.step = Commit(loaded, change, urandom(VERSION_SIZE), holder=state.holder, release=True)
+        return plan

@@ -83,9 +83,7 @@ class Owners:
             if kept and plan.after is not None and self._profile.max_sessions is not None:
                 await self.end_oldest(owner, self._profile.max_sessions, plan.after.handle)
         elif owner is not None and "remember" in attributes:
-            await self._enlist(
-                plan, names.current(owner)
-            )  # first, as it may live longer from now on
+            await self._enlist(plan, names.current(owner))  # first, as it may live longer from now on
             kept = await write(plan)
         elif owner is not None and plan.step is not None and plan.step.expires_at is not None:
             kept = await self._renew(plan, names.current(owner), write)

@@ -108,7 +108,7 @@ class Failure(NamedTuple):
     loses: bool = True  # changes of the application; a renewal loses nothing
 
 
-def decide_all(opened: Iterable[tuple[SessionState, Any]]) -> tuple[list[Plan], list[Failure]]:
+def decide_all(opened: Iterable[SessionState]) -> tuple[list[Plan], list[Failure]]:
     """Decide what is due before the response starts, and settle what needs no store.
 
     Returns:
@@ -119,11 +119,11 @@ def decide_all(opened: Iterable[tuple[SessionState, Any]]) -> tuple[list[Plan], 
     """
     plans: list[Plan] = []
     failures: list[Failure] = []
-    for state, session in opened:
-        if not session.accessed:
+    for state in opened:
+        if not state.accessed:
             continue
         try:
-            plan = decide(state, session)
+            plan = decide(state)
         except SessionSuperseded as exc:
             failures.append(Failure(state.profile.name, exc))
             continue
@@ -140,11 +140,8 @@ def decide_all(opened: Iterable[tuple[SessionState, Any]]) -> tuple[list[Plan], 
     return waiting, failures
 
 
-def decide(state: SessionState, values: dict[Any, Any]) -> Plan | None:
+def decide(state: SessionState) -> Plan | None:
     """Decide what is due for a session that was accessed; None: nothing.
-
-    Args:
-        values: the session's dict.
 
     Raises:
         SerializationError: a value cannot be stored.
@@ -154,20 +151,20 @@ def decide(state: SessionState, values: dict[Any, Any]) -> Plan | None:
         SessionSuperseded: the session ended or was regenerated meanwhile, and this request changed it.
     """
     if state.superseded:
-        _give_up(state, values)
+        _give_up(state)
         return None
     before, edits, exchange, profile = state.loaded, state.edits, state.exchange, state.profile
     now = exchange.now()
     due = before is not None and now >= before.due_at
     if not (due or state.written or state.shared or edits is not NOTHING):
         return None
-    encoded = encode(state, values)
+    encoded = encode(state)
     differs = encoded != state.base
     if not (differs or due) and edits is NOTHING and before is not None:
         return None
     usual = edits is NOTHING and before is not None and before.record.remember is None
     lifetime = profile.lifetime if usual else lifetime_of(state)
-    if lifetime.duration <= 0 or (not dict.__len__(values) and _is_over(state)):
+    if lifetime.duration <= 0 or (not dict.__len__(state) and _is_over(state)):
         plan = _end(state, encoded, lifetime)
     else:
         changed = before is None or (differs and state.written is not False) or is_changed(state, encoded)
@@ -280,7 +277,7 @@ def waiting_flashes(state: SessionState) -> list[Any]:
     return [flash for flash in stored if flash.id not in edits.consumed] + list(edits.added)
 
 
-def encode(state: SessionState, values: dict[Any, Any]) -> bytes:
+def encode(state: SessionState) -> bytes:
     """The encoded dict; what is modified from here on is modified since.
 
     Raises:
@@ -289,12 +286,12 @@ def encode(state: SessionState, values: dict[Any, Any]) -> bytes:
     """
     serializer = state.profile.serializer
     try:
-        if state.views is not None and state.views.write(values):
+        if state.views is not None and state.views.write(state):
             state.written = True
         if state.shared:
-            encoded = serializer.dumps(dict(dict.items(values)))
+            encoded = serializer.dumps(dict(dict.items(state)))
         else:
-            encoded = serializer.dumps_again(values, state.base)
+            encoded = serializer.dumps_again(state, state.base)
     except SerializationError as exc:
         raise SerializationError(f"session {state.profile.name!r}{exc.path}", exc.reason) from exc
     if state.written:
@@ -309,10 +306,10 @@ def is_changed(state: SessionState, encoded: bytes) -> bool:
     return encoded != state.base and (state.written is not False or not _is_respelled(state, encoded))
 
 
-def is_different(state: SessionState, values: dict[Any, Any]) -> bool:
+def is_different(state: SessionState) -> bool:
     """Whether the dict is not what was committed last; it may be such that it cannot even be encoded."""
     try:
-        return encode(state, values) != state.base
+        return encode(state) != state.base
     except SessionError:
         return True
 
@@ -333,9 +330,9 @@ def _is_over(state: SessionState) -> bool:
     return not waiting_flashes(state) and owner is None
 
 
-def _give_up(state: SessionState, values: dict[Any, Any]) -> None:
+def _give_up(state: SessionState) -> None:
     """Raise once what a superseded session cannot write."""
-    encoded = encode(state, values)
+    encoded = encode(state)
     if is_changed(state, encoded):
         drop(Plan(state, encoded, state.edits, state.filling, lifetime_of(state), state.loaded))
         raise SessionSuperseded(

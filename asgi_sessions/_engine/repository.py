@@ -30,7 +30,7 @@ from ..stores.base import RecordStore, Store, Stored
 from .cache import Cache
 from .codec import RecordCodec
 from .plan import Commit, Create, Renew
-from .queue import KeyedLock, is_locked
+from .queue import KeyedLock, is_locked, waiters
 from .record import (
     HANDLE_SIZE,
     NOTHING,
@@ -189,7 +189,7 @@ class Repository:
         """
         loaded, change, version, codec = step.loaded, step.change, step.version, self._codec
         if current is None:
-            if is_locked(self._store, loaded.handle):
+            if waiters and is_locked(self._store, loaded.handle):
                 return Conflict(loaded)
             current = loaded
         if step.holder:

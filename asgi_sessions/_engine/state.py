@@ -23,7 +23,7 @@ from ..cookies import CookieScope
 from ..exceptions import CookieRefused, SessionError
 from ..models import Views
 from .profile import CookieProfile, RecordProfile
-from .record import NOTHING, Edits, Loaded
+from .record import Edits, Loaded
 
 if TYPE_CHECKING:
     import anyio
@@ -54,13 +54,14 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
 
     Attributes:
         headers: the request's.
-        secure: whether the connection's scheme is https or wss.
+        scheme: the connection's.
         now: POSIX seconds.
         accessed: whether the application used any of the sessions.
         touched: whether there may be something to commit: False as long as all was only read, and nothing was due for
             renewal when it was loaded.
         ended: whether it ended one of them.
         started: whether the response headers are gone.
+        stored: whether one of the sessions lives on the server.
         epochs: whether the owner of one of the cookie sessions has an epoch.
         committing: whether the commit before the response is under way.
         committed: set when it is over; None until somebody waits for that.
@@ -70,17 +71,23 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
 
     settings: Settings
     headers: Headers
-    secure: bool
+    scheme: str | None
     now: Callable[[], float]
     accessed: bool = False
     touched: bool = False
     ended: bool = False
     started: bool = False
+    stored: bool = False
     epochs: bool = False
     committing: bool = False
     committed: anyio.Event | None = None
     lock: anyio.Lock | None = None
     set_cookies: dict[CookieScope, bytes] | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is https or wss."""
+        return self.scheme in ("https", "wss")
 
     def __repr__(self) -> str:
         return f"<Exchange, {'started' if self.started else 'not started'}>"  # its headers are secrets
@@ -89,50 +96,57 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
 class Backend(Protocol):
     """Where a session is loaded from; one class for each kind, in ``backends``."""
 
-    def load_now(self, state: SessionState, values: dict[Any, Any]) -> None:
+    def load_now(self, state: SessionState) -> None:
         """Load it without I/O; SessionNotLoaded if that is impossible."""
 
-    async def load(self, state: SessionState, values: dict[Any, Any]) -> None:
+    async def load(self, state: SessionState) -> None:
         """Load it; StoreError or NotSupported if the store cannot be read."""
 
 
-class SessionState(msgspec.Struct, eq=False):
-    """What one request knows of one session; the session's dict is not in it, for the sake of garbage collection.
+class SessionState(dict[Any, Any]):
+    """The engine's part of a ``Session``; applications leave its attributes alone.
 
     Attributes:
+        accessed: whether this request used the session in any way.
+        modified: whether a method of the dict changed it; for information.
         base: the encoded dict as it was loaded or last committed.
         pending: it is not loaded yet.
-        failure: why it could not be loaded before the application ran; raised when it is used.
-        error: why the cookie was refused.
         loaded: None for a new session.
         edits: changes beside the dict.
         written: a method of the dict changed it since the last commit; the encoded dict: but not since then.
         shared: a value that can change unseen was handed out, or anything set but a scalar under a str.
         filling: how often it was filled.
         superseded: it commits nothing any more.
-        adopted: the browser has a cookie of another library that stands for this session.
         views: the models that the application sees it through.
+        failure: why it could not be loaded before the application ran; raised when it is used.
+        refusal: why the cookie was refused.
+        adopted: the browser has a cookie of another library that stands for this session.
         owner_epoch: the epoch of the owner that was set, once it is known.
         holder: of the lease, inside an exclusive section.
     """
 
+    # What most requests ask for has slots: in 3.11 any other attribute of a dict's subclass takes five times as long.
+    __slots__ = (
+        "__dict__", "__weakref__", "accessed", "backend", "base", "edits", "exchange", "filling", "loaded", "modified",
+        "pending", "profile", "shared", "superseded", "views", "written",
+    )  # fmt: skip
+
+    accessed: bool
+    modified: bool
     backend: Backend
     profile: CookieProfile | RecordProfile
     exchange: Exchange
-    base: bytes = b""
-    pending: bool = True
+    base: bytes
+    pending: bool
+    loaded: Loaded | None
+    edits: Edits
+    written: bool | bytes
+    shared: bool
+    filling: int
+    superseded: bool
+    views: Views | None
     failure: SessionError | None = None
-    error: CookieRefused | None = None
-    loaded: Loaded | None = None
-    edits: Edits = NOTHING
-    written: bool | bytes = False
-    shared: bool = False
-    filling: int = 0
-    superseded: bool = False
-    adopted: bool = False
-    views: Views | None = None
+    refusal: CookieRefused | None = None
+    adopted = False
     owner_epoch: int | None = None
-    holder: bytes = b""
-
-    def __repr__(self) -> str:
-        return f"<SessionState of {self.profile.name!r}>"
+    holder = b""

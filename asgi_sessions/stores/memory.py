@@ -8,9 +8,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from .base import RecordStore, Stored
-from .owners import GENERATION_SIZE, barred
-
-__all__ = ["MemoryStore"]
+from .owners import GENERATION_SIZE, barred, marks_of
 
 K = TypeVar("K")
 
@@ -31,7 +29,10 @@ class MemoryStore(RecordStore):
         self._clock = clock
         self._lock = threading.Lock()
         self._records: OrderedDict[bytes, tuple[Stored, float]] = OrderedDict()  # first the one to look at next
-        self._owners = Owners(clock)
+        self._marks = count(1)
+        self._listed: dict[bytes, dict[bytes, int]] = {}  # owner -> handle -> mark
+        self._entries: OrderedDict[tuple[bytes, bytes], tuple[None, float]] = OrderedDict()  # swept as records are
+        self._generations: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
 
     @property
     def write_timeout(self) -> float:
@@ -83,26 +84,40 @@ class MemoryStore(RecordStore):
     async def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
         """See ``OwnerIndex.enlist``."""
         with self._lock:
-            return self._owners.enlist(owner, handle, expires_at)
+            self._listed.setdefault(owner, {})[handle] = next(self._marks)
+            _, former = self._entries.get((owner, handle), (None, expires_at))
+            self._entries[owner, handle] = (None, max(former, expires_at))
+            now = self._clock()
+            generations, until = self._generations.get(owner, (b"", now))
+            self._sweep_owners(now)
+            return generations[:GENERATION_SIZE] if until > now else b""
 
     async def delist(self, owner: bytes, handles: Collection[bytes] | Mapping[bytes, int]) -> None:
         """See ``OwnerIndex.delist``."""
         with self._lock:
-            self._owners.delist(owner, handles)
+            listed = self._listed.get(owner, {})
+            for handle, mark in marks_of(handles).items():
+                if mark is None or mark == listed.get(handle):
+                    self._entries.pop((owner, handle), None)
+                    self._forget(owner, handle)
 
     async def listed(self, owner: bytes) -> dict[bytes, int]:
         """See ``OwnerIndex.listed``."""
         with self._lock:
-            return self._owners.listed(owner)
+            return dict(self._listed.get(owner, {}))
 
     async def bar(self, owner: bytes, generation: bytes, until: float) -> None:
         """See ``OwnerIndex.bar``."""
         with self._lock:
-            self._owners.bar(owner, generation, until)
+            generations, former = self._generations.get(owner, (b"", until))
+            self._generations[owner] = (barred(generations, generation), max(former, until))
+            self._sweep_owners(self._clock())
 
     def __len__(self) -> int:
         """How many records are kept, expired ones that were not erased yet among them."""
         return len(self._records)
+
+    # -- under the lock -----------------------------------------------------------------------------------------------
 
     def _kept(self, handle: bytes) -> Stored | None:
         stored, expires_at = self._records.get(handle, (None, 0.0))
@@ -112,52 +127,15 @@ class MemoryStore(RecordStore):
         self._records[handle] = (stored, expires_at)
         _sweep(self._records, self._clock())
 
-
-class Owners:
-    """The index, for callers who hold the store's lock."""
-
-    __slots__ = ("_clock", "_entries", "_generations", "_listed", "_marks")
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._marks = count(1)
-        self._listed: dict[bytes, dict[bytes, int]] = {}  # owner -> handle -> mark
-        self._entries: OrderedDict[tuple[bytes, bytes], tuple[None, float]] = OrderedDict()  # swept as records are
-        self._generations: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
-
-    def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
-        self._listed.setdefault(owner, {})[handle] = next(self._marks)
-        _, former = self._entries.get((owner, handle), (None, expires_at))
-        self._entries[owner, handle] = (None, max(former, expires_at))
-        now = self._clock()
-        generations, until = self._generations.get(owner, (b"", now))
-        self._sweep(now)
-        return generations[:GENERATION_SIZE] if until > now else b""
-
-    def delist(self, owner: bytes, handles: Collection[bytes] | Mapping[bytes, int]) -> None:
-        marks = self._listed.get(owner, {})
-        for handle in handles:
-            if not isinstance(handles, Mapping) or marks.get(handle) == handles[handle]:
-                self._entries.pop((owner, handle), None)
-                self._forget(owner, handle)
-
-    def listed(self, owner: bytes) -> dict[bytes, int]:
-        return dict(self._listed.get(owner, {}))
-
-    def bar(self, owner: bytes, generation: bytes, until: float) -> None:
-        generations, former = self._generations.get(owner, (b"", until))
-        self._generations[owner] = (barred(generations, generation), max(former, until))
-        self._sweep(self._clock())
-
-    def _sweep(self, now: float) -> None:
+    def _sweep_owners(self, now: float) -> None:
         for owner, handle in _sweep(self._entries, now):
             self._forget(owner, handle)
         _sweep(self._generations, now)
 
     def _forget(self, owner: bytes, handle: bytes) -> None:
-        marks = self._listed.get(owner, {})
-        marks.pop(handle, None)
-        if not marks:
+        listed = self._listed.get(owner, {})
+        listed.pop(handle, None)
+        if not listed:
             self._listed.pop(owner, None)
 
 

@@ -4,8 +4,6 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Protocol, runtime_checkable
 
-__all__ = ["GENERATION_SIZE", "OwnerIndex", "barred", "portions"]
-
 GENERATION_SIZE = 8  # bytes
 GENERATIONS = 4  # that an owner's index remembers, the current one among them
 
@@ -78,15 +76,13 @@ def barred(kept: bytes, new: bytes) -> bytes:
     return kept if new in former else b"".join([new, *former[: GENERATIONS - 1]])
 
 
-def portions(
-    handles: Collection[bytes] | Mapping[bytes, int], size: int
-) -> Iterator[Collection[bytes] | Mapping[bytes, int]]:
-    """What ``delist`` was given, in parts of a limited size: a mapping's are mappings."""
-    if isinstance(handles, Mapping):
-        marks = iter(handles.items())
-        while marked := dict(islice(marks, size)):
-            yield marked
-    else:
-        rest = iter(handles)
-        while alone := list(islice(rest, size)):
-            yield alone
+def marks_of(handles: Collection[bytes] | Mapping[bytes, int]) -> Mapping[bytes, int | None]:
+    """Return what ``delist`` was given with the mark that each entry must have; None: any."""
+    return handles if isinstance(handles, Mapping) else dict.fromkeys(handles)
+
+
+def portions(handles: Collection[bytes] | Mapping[bytes, int], size: int) -> Iterator[dict[bytes, int | None]]:
+    """Split ``marks_of`` into parts of a limited size."""
+    entries = iter(marks_of(handles).items())
+    while part := dict(islice(entries, size)):
+        yield part

@@ -54,7 +54,7 @@ class Yielding(MemoryStore):
 class Bounded(Yielding):
     """Its commits need no timer."""
 
-    bound = 1.0
+    write_timeout = 1.0
 
 
 async def write(session: Session) -> None:
@@ -201,7 +201,7 @@ async def test_once_a_commit_began_a_cancellation_lets_it_complete(seconds: floa
     writing, go_on = anyio.Event(), anyio.Event()
 
     class Slow(MemoryStore):
-        bound = seconds
+        write_timeout = seconds
 
         async def swap(
             self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None

@@ -29,7 +29,7 @@ async def logout(session: Session) -> None:
 
 
 async def state(session: Session) -> Any:
-    return [dict(session), bool(session._state.loaded and session._state.loaded.record.lease)]
+    return [dict(session), bool(session.loaded and session.loaded.record.lease)]
 
 
 def browser(handler: Any, store: Any, **options: Any) -> Browser:

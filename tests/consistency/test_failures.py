@@ -226,7 +226,7 @@ async def test_conflict_upon_conflict_is_given_up_in_time() -> None:
 
 def test_a_verb_that_is_overridden_has_no_write_timeout_until_it_says_so() -> None:
     assert MemoryStore().write_timeout == 0
-    assert Faulty().write_timeout == math.inf
+    assert RecordStore.write_timeout.fget(MemoryStore()) == Faulty().write_timeout == math.inf
     assert Bounded().write_timeout == 1.0
 
     class Named(MemoryStore):

@@ -190,7 +190,7 @@ async def test_a_save_comes_after_the_commit_before_the_response_that_was_prepar
 class Bounded(Held):
     """One whose verbs end by themselves, as far as it says."""
 
-    bound = property(lambda self: 1.0)  # type: ignore[assignment]
+    write_timeout = property(lambda self: 1.0)  # type: ignore[assignment]
 
 
 async def test_a_save_from_a_section_that_was_left_meanwhile_is_refused() -> None:

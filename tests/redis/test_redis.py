@@ -217,7 +217,7 @@ def test_repr_names_the_server_and_not_the_password() -> None:
     "url", ["http://s3cret@host", "redis://:s3c/ret@host", "redis://:s3cret@host?socket_timeout=x", "s3cret"]
 )
 def test_an_unusable_url_is_refused_without_quoting_it(url: str) -> None:
-    with pytest.raises(ValueError, match="can not use this URL") as caught:
+    with pytest.raises(ValueError, match="cannot use this URL") as caught:
         RedisStore(url)
     assert "s3c" not in str(caught.value)
     assert caught.value.__suppress_context__

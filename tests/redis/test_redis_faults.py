@@ -13,7 +13,7 @@ from redis.backoff import ConstantBackoff
 from asgi_sessions.exceptions import StoreFull, StoreTimeout, StoreUnavailable
 from asgi_sessions.stores.base import Stored
 from asgi_sessions.stores.redis import RedisStore
-from asgi_sessions.stores.redis.resp import pack
+from asgi_sessions.stores.redis.connection import pack
 from tests.servers import KINDS, Proxy, Server, proxy, server
 
 HANDLE = bytes(range(16))

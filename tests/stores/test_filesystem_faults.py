@@ -227,7 +227,7 @@ from asgi_sessions import FilesystemStore
 async def main(path):
     store = FilesystemStore(path, timeout=1.0)
     handle = bytes(range(16))
-    with store._files._locked(handle):
+    with store._files.locked(handle):
         child = os.fork()
         if child == 0:
             signal.pause()
@@ -288,4 +288,4 @@ async def test_a_read_only_disk_is_read_and_every_write_is_unavailable(
             await write
     with caplog.at_level(logging.WARNING, "asgi_sessions"):
         assert await store.read(bytes(16)) is None
-    assert "can not be read, nor put aside" in caplog.text
+    assert "cannot be read, nor put aside" in caplog.text

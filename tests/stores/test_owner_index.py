@@ -283,13 +283,13 @@ async def test_in_memory_what_is_past_is_removed_a_little_with_each_write(clock:
         owner = number.to_bytes(32, "big")
         await store.enlist(owner, HANDLE, clock.now + 50)
         await store.bar(owner, FIRST, clock.now + 50)
-    assert 50 <= len(store._owners._listed) <= 70
-    assert 50 <= len(store._owners._generations) <= 70
-    assert len(store._owners._entries) == len(store._owners._listed)
+    assert 50 <= len(store._listed) <= 70
+    assert 50 <= len(store._generations) <= 70
+    assert len(store._entries) == len(store._listed)
     for number in range(500):
         await store.delist(number.to_bytes(32, "big"), [HANDLE])
-    assert not store._owners._listed
-    assert not store._owners._entries
+    assert not store._listed
+    assert not store._entries
 
 
 async def test_in_memory_a_generation_ends_with_its_time(clock: Clock) -> None:
@@ -370,8 +370,7 @@ async def test_pruning_keeps_what_an_earlier_deadline_did_not_shorten(files: Fil
 
 async def test_pruning_leaves_alone_an_owner_that_somebody_writes_to(files: FilesystemStore) -> None:
     await files.enlist(OWNER, HANDLE, LONG_AGO)
-    with files._files._locked(OWNER) as locked:
-        assert locked
+    with files._files.locked(OWNER):
         await files.prune()
         assert list(await files.listed(OWNER)) == [HANDLE]
     await files.prune()

@@ -7,25 +7,27 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from random import random
-from typing import Any
+from typing import Any, TypeVar
 
 import aiofiles.os
 
-from ..._engine.queue import Turn
+from ..._engine.queue import KeyedLock
 from ...exceptions import NotSupported, StoreFull, StoreTimeout, StoreUnavailable
 from ..base import RecordStore, Stored
 from ..owners import portions
-from .files import BUSY, CORRUPT, RecordFiles
-from .index import DELISTED_AT_ONCE
+from .directory import Busy
+from .files import Corrupt, RecordFiles
 from .workers import Workers
-
-__all__ = ["FilesystemStore"]
 
 logger = logging.getLogger("asgi_sessions")
 
+T = TypeVar("T")
+
 THREADS = 4
+DELISTED_AT_ONCE = 1000  # entries that are removed under the lock before others get their turn
 LONGEST_PAUSE = 0.05  # seconds between two tries of a lock that is held
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -91,39 +93,35 @@ class FilesystemStore(RecordStore):
             await asyncio.to_thread(workers.dismiss, self._timeout)
 
     async def read(self, handle: bytes) -> Stored | None:
-        found = await self._hop(self._files.read, handle)
-        if found == CORRUPT:
+        try:
+            return await self._hop(self._files.read, handle)
+        except Corrupt:
             await self._put_aside(handle, None)
             return None
-        return found  # type: ignore[no-any-return]  # what the function returned, through the thread
 
     async def deadline(self, handle: bytes) -> float | None:
-        found: float | None = await self._hop(self._files.deadline, handle)
-        return found
+        return await self._hop(self._files.deadline, handle)
 
     async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
-        return bool(await self._alone(self._files.create, handle, new, data, expires_at))
+        return await self._alone(self._files.create, handle, new, data, expires_at)
 
     async def swap(
         self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
     ) -> Stored | None:
-        kept: Stored | None = await self._alone(self._files.swap, handle, old, new, data, expires_at)
-        return kept
+        return await self._alone(self._files.swap, handle, old, new, data, expires_at)
 
     async def touch(self, handle: bytes, version: bytes, expires_at: float) -> bool:
-        return bool(await self._alone(self._files.touch, handle, version, expires_at))
+        return await self._alone(self._files.touch, handle, version, expires_at)
 
     async def delete(self, handle: bytes, version: bytes | None = None) -> Stored | None:
-        kept: Stored | None = await self._alone(self._files.delete, handle, version)
-        return kept
+        return await self._alone(self._files.delete, handle, version)
 
     async def quarantine(self, handle: bytes, version: bytes) -> None:
         await self._put_aside(handle, version)
 
     async def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
         """See ``OwnerIndex.enlist``."""
-        generation: bytes = await self._in_turn(self._files.owners.enlist, owner, handle, expires_at)
-        return generation
+        return await self._in_turn(self._files.owners.enlist, owner, handle, expires_at)
 
     async def delist(self, owner: bytes, handles: Collection[bytes] | Mapping[bytes, int]) -> None:
         """See ``OwnerIndex.delist``. Of very many, others get their turn in between."""
@@ -132,8 +130,7 @@ class FilesystemStore(RecordStore):
 
     async def listed(self, owner: bytes) -> dict[bytes, int]:
         """See ``OwnerIndex.listed``."""
-        handles: dict[bytes, int] = await self._hop(self._files.owners.listed, owner)
-        return handles
+        return await self._hop(self._files.owners.listed, owner)
 
     async def bar(self, owner: bytes, generation: bytes, until: float) -> None:
         """See ``OwnerIndex.bar``."""
@@ -146,7 +143,7 @@ class FilesystemStore(RecordStore):
             How many records were removed.
 
         Raises:
-            StoreError: a directory can not be read or written.
+            StoreError: a directory cannot be read or written.
         """
         removed = 0
         for folder in await self._aside(self._files.folders):
@@ -166,33 +163,36 @@ class FilesystemStore(RecordStore):
             await asyncio.sleep(self._prune_interval)
 
     async def _put_aside(self, handle: bytes, version: bytes | None) -> None:
-        """Try once. The visitor gets a new session anyway; what can not be renamed now is met again."""
+        """Try once. The visitor gets a new session anyway; what cannot be renamed now is met again."""
         try:
-            await self._hop(self._files.quarantine, handle, version)
+            with suppress(Busy):
+                await self._hop(self._files.quarantine, handle, version)
         except StoreUnavailable as exc:
-            logger.warning("session record %s can not be read, nor put aside: %s", handle.hex(), exc)
+            logger.warning("session record %s cannot be read, nor put aside: %s", handle.hex(), exc)
 
-    async def _in_turn(self, function: Callable[..., Any], owner: bytes, *arguments: Any) -> Any:
+    async def _in_turn(self, function: Callable[..., T], owner: bytes, *arguments: Any) -> T:
         """Run under the owner's lock. Inside this process callers queue up, rather than try it all at once."""
         end = _loop().time() + self._timeout
         try:
-            async with asyncio.timeout_at(end), Turn(self, owner):
+            async with asyncio.timeout_at(end), KeyedLock(self, owner):
                 return await self._alone(function, owner, *arguments)
         except TimeoutError as exc:
             raise StoreTimeout(f"the owner's index was busy for more than {self._timeout} s") from exc
 
-    async def _alone(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _alone(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run under the record's lock. A hop tries it once; the waiting is done here, where it holds no thread."""
         end = _loop().time() + self._timeout
         pause = 0.001
-        while (result := await self._hop(function, *arguments, end=end)) is BUSY:
-            if _loop().time() + pause > end:
-                raise StoreTimeout(f"the record was locked for more than {self._timeout} s")
+        while True:
+            try:
+                return await self._hop(function, *arguments, end=end)
+            except Busy as exc:
+                if _loop().time() + pause > end:
+                    raise StoreTimeout(f"the record was locked for more than {self._timeout} s") from exc
             await asyncio.sleep(pause * (0.5 + random() / 2))  # noqa: S311 - jitter is no secret
             pause = min(2 * pause, LONGEST_PAUSE)
-        return result
 
-    async def _hop(self, function: Callable[..., Any], *arguments: Any, end: float | None = None) -> Any:
+    async def _hop(self, function: Callable[..., T], *arguments: Any, end: float | None = None) -> T:
         """Run in a thread of the store's own, with a bound; a hop that was given up ends by itself, as a whole.
 
         Args:
@@ -207,7 +207,7 @@ class FilesystemStore(RecordStore):
         except OSError as exc:
             raise self._typed(exc) from exc
 
-    async def _aside(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _aside(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run in a thread of the event loop's: pruning leaves those of the store to requests."""
         _loop()
         try:

@@ -7,9 +7,9 @@ import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["Workers"]
+T = TypeVar("T")
 
 Job = tuple["asyncio.Future[Any]", Callable[..., Any], tuple[Any, ...]]
 Jobs = SimpleQueue[Job | None]  # first come first served; None sends a thread home
@@ -30,8 +30,8 @@ class Workers:
         for thread in self._threads:
             thread.start()
 
-    async def run(self, end: float, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What the function returns, or raises. A job that is given up is not begun, or ends by itself.
+    async def run(self, end: float, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a function; returns or raises what it does. A job that is given up is not begun, or ends by itself.
 
         Args:
             end: in the event loop's time.
@@ -40,7 +40,7 @@ class Workers:
             TimeoutError: it was not done by then.
         """
         loop = asyncio.get_running_loop()
-        future = loop.create_future()
+        future: asyncio.Future[T] = loop.create_future()
         timer = loop.call_at(end, _settle, future, future.set_exception, TimeoutError())
         self._jobs.put((future, function, arguments))
         try:

@@ -18,23 +18,21 @@ from itertools import chain
 from typing import Any
 
 from hiredis import PushNotification, Reader
+from redis import exceptions as redis_errors
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-
-__all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_COMMANDS", "Line", "Lines"]
 
 MAX_BATCH_COMMANDS = 512
 ENOUGH = 32  # commands that are written at once: the server works on them while the next ones are being made
 MAX_BATCH_BYTES = 256 * 1024  # a few socket buffers: more in one piece gains nothing and copies more
 
+PART = b"$%d\r\n%b\r\n"  # of a command: its size and itself
+
 _NOTHING = object()  # there is no complete reply yet
 
 Connect = Callable[[], AbstractConnection]
-Call = tuple["asyncio.Future[Any]", float, bytes]  # the reply, the deadline, the packed command
+Call = tuple[asyncio.Future[Any], float, bytes]  # the reply, the deadline, the packed command
 
 
 class Line(asyncio.Protocol):
@@ -44,22 +42,6 @@ class Line(asyncio.Protocol):
     connection, so that no reply can reach anybody but the caller it is meant for. A caller who is cancelled leaves: its
     reply is read and dropped, everybody else goes on.
     """
-
-    __slots__ = (
-        "_connection",
-        "_ended",
-        "_flushing",
-        "_full",
-        "_pending",
-        "_replies",
-        "_sent",
-        "_task",
-        "_timer",
-        "_transport",
-        "_watched",
-        "dead",
-        "loop",
-    )
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.dead = False
@@ -77,7 +59,7 @@ class Line(asyncio.Protocol):
         # An empty context: a connection outlives the request that happened to need it first.
         self._task = asyncio.create_task(self._run(), name="RedisStore connection", context=Context())
 
-    def call(self, command: bytes, deadline: float) -> "asyncio.Future[Any]":
+    def call(self, command: bytes, deadline: float) -> asyncio.Future[Any]:
         """Send a command; the future gets its reply.
 
         Args:
@@ -95,7 +77,7 @@ class Line(asyncio.Protocol):
             self._watch(deadline)
         pending, transport = self._pending, self._transport
         if self.dead:
-            _fail(call, RedisConnectionError, "the connection is closed")
+            _fail(call, redis_errors.ConnectionError, "the connection is closed")
         elif self._sent or pending or transport is None:
             pending.append(call)
             if not self._flushing:
@@ -109,7 +91,7 @@ class Line(asyncio.Protocol):
 
     def close(self) -> None:
         """Break off; those who still wait get an error."""
-        self._die(RedisError, "the connection was closed by this application")
+        self._die(redis_errors.RedisError, "the connection was closed by this application")
 
     async def aclose(self) -> None:
         """Break off, and wait until the connection is closed."""
@@ -124,8 +106,8 @@ class Line(asyncio.Protocol):
             await self._ended
         except Exception as exc:  # whatever it was: those who wait are told, with this as the cause
             # On unix sockets redis-py wraps a timeout while logging in.
-            timed_out = isinstance(exc, RedisTimeoutError) or isinstance(exc.__cause__, RedisTimeoutError)
-            self._die(RedisTimeoutError if timed_out else RedisConnectionError, str(exc), exc)
+            timed_out = any(isinstance(error, redis_errors.TimeoutError) for error in (exc, exc.__cause__))
+            self._die(redis_errors.TimeoutError if timed_out else redis_errors.ConnectionError, str(exc), exc)
         finally:
             self.close()
             if self._transport is not None:
@@ -139,13 +121,13 @@ class Line(asyncio.Protocol):
         await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has annotated most, not this
         reader, writer = connection._reader, connection._writer
         if reader is None or writer is None or reader.at_eof() or writer.transport.is_closing():
-            raise RedisConnectionError("the server closed the connection")
+            raise redis_errors.ConnectionError("the server closed the connection")
         self._transport = writer.transport
         self._transport.set_write_buffer_limits(high=MAX_BATCH_BYTES)
         self._transport.set_protocol(self)
         self._flush_soon()
 
-    def _die(self, kind: type[RedisError], reason: str, cause: Exception | None = None) -> None:
+    def _die(self, kind: type[redis_errors.RedisError], reason: str, cause: Exception | None = None) -> None:
         if self.dead:
             return
         self.dead = True
@@ -172,7 +154,7 @@ class Line(asyncio.Protocol):
                 if isinstance(reply, PushNotification):
                     continue  # what the server says by itself (RESP 3)
                 if not sent:
-                    self._die(RedisConnectionError, "the server sent a reply that nobody asked for")
+                    self._die(redis_errors.ConnectionError, "the server sent a reply that nobody asked for")
                     return
                 waiter = sent.popleft()[0]
                 if isinstance(reply, Exception):
@@ -180,17 +162,17 @@ class Line(asyncio.Protocol):
                 elif not waiter.done():
                     waiter.set_result(reply)
         except Exception as exc:  # also what redis-py makes of an error's text may fail
-            self._die(RedisConnectionError, f"the server sent what is no reply: {exc}", exc)
+            self._die(redis_errors.ConnectionError, f"the server sent what is no reply: {exc}", exc)
 
-    def _refuse(self, waiter: "asyncio.Future[Any]", error: Exception) -> None:
+    def _refuse(self, waiter: asyncio.Future[Any], error: Exception) -> None:
         if not waiter.done():
             waiter.set_exception(error)
         # Logged out, loading its data, a master that was made a replica...: that concerns all.
-        if isinstance(error, RedisConnectionError | ReadOnlyError):
-            self._die(RedisConnectionError, str(error), error)
+        if isinstance(error, redis_errors.ConnectionError | redis_errors.ReadOnlyError):
+            self._die(redis_errors.ConnectionError, str(error), error)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._die(RedisConnectionError, str(exc or "the server closed the connection"), exc)
+        self._die(redis_errors.ConnectionError, str(exc or "the server closed the connection"), exc)
 
     def pause_writing(self) -> None:
         self._full = True
@@ -218,22 +200,18 @@ class Line(asyncio.Protocol):
         try:
             transport.write(packed)
         except Exception as exc:  # uvloop's transports raise once they are closed
-            self._die(RedisConnectionError, str(exc), exc)
+            self._die(redis_errors.ConnectionError, str(exc), exc)
 
     def _next_batch(self) -> list[bytes]:
-        """The commands that go out in one piece; those who were cancelled meanwhile send nothing."""
+        """Take the commands that go out in one piece; those who were cancelled meanwhile send nothing."""
         pending, sent = self._pending, self._sent
-        commands = [command for reply, _, command in pending if not reply.done()]
-        if len(commands) < len(pending):
-            waiting = [call for call in pending if not call[0].done()]
-            pending.clear()
-            pending.extend(waiting)
+        calls = [call for call in pending if not call[0].done()]
+        commands = [command for _, _, command in calls]
         if len(commands) > MAX_BATCH_COMMANDS or sum(map(len, commands)) > MAX_BATCH_BYTES:
             del commands[_fitting(commands) :]
-            sent.extend(pending.popleft() for _ in commands)
-        else:
-            sent.extend(pending)
-            pending.clear()
+        sent.extend(calls[: len(commands)])
+        pending.clear()
+        pending.extend(calls[len(commands) :])
         return commands
 
     # -- deadlines ----------------------------------------------------------------------------------------------------
@@ -257,12 +235,14 @@ class Line(asyncio.Protocol):
         # Calls that were not written yet and still have time go out again on the next connection.
         for call in self._pending:
             if call[1] > now:
-                _fail(call, RedisConnectionError, "the connection was given up: the server did not answer others")
-        self._die(RedisTimeoutError, "no answer in time")
+                _fail(
+                    call, redis_errors.ConnectionError, "the connection was given up: the server did not answer others"
+                )
+        self._die(redis_errors.TimeoutError, "no answer in time")
 
 
 def _fitting(commands: Sequence[bytes]) -> int:
-    """How many commands go into one batch."""
+    """Count the commands that go into one batch."""
     size = 0
     for number, command in enumerate(commands):
         if number == MAX_BATCH_COMMANDS or size >= MAX_BATCH_BYTES:
@@ -271,7 +251,7 @@ def _fitting(commands: Sequence[bytes]) -> int:
     return len(commands)
 
 
-def _fail(call: Call, kind: type[RedisError], reason: str, cause: Exception | None = None) -> None:
+def _fail(call: Call, kind: type[redis_errors.RedisError], reason: str, cause: Exception | None = None) -> None:
     reply, _, _ = call
     if not reply.done():
         error = kind(reason)  # one for each: a shared exception would collect the tracebacks of all callers
@@ -289,7 +269,8 @@ class Lines:
         """The running event loop's line to ``address``; a new one over ``connect()`` if there is none."""
         line = self._lines.get((loop, address))
         if line is None or line.dead:
-            self._forget_closed_loops()
+            for key in [key for key in list(self._lines) if key[0].is_closed()]:
+                self._lines.pop(key, None)
             line = self._lines[loop, address] = Line(connect())
         return line
 
@@ -308,6 +289,22 @@ class Lines:
             if not key[0].is_closed():
                 key[0].call_soon_threadsafe(line.close)
 
-    def _forget_closed_loops(self) -> None:
-        for key in [key for key in list(self._lines) if key[0].is_closed()]:
-            self._lines.pop(key, None)
+
+# -- commands on the wire: https://redis.io/docs/latest/develop/reference/protocol-spec/ -------------------------------
+
+
+def pack(command: Sequence[bytes]) -> bytes:
+    """Encode a command."""
+    return b"*%d\r\n%b" % (len(command), pack_parts(command))
+
+
+def pack_parts(parts: Sequence[bytes]) -> bytes:
+    """Encode some parts of a command, in less time than redis-py, whose arguments need not be bytes yet."""
+    return b"".join([PART % (len(part), part) for part in parts])
+
+
+def unpack(command: bytes) -> list[bytes]:
+    """Decode a command that was packed."""
+    reader = Reader()
+    reader.feed(command)
+    return list(reader.gets())

@@ -1,39 +1,25 @@
 """Sessions in Redis or Valkey, shared by all processes of an application."""
 
+import asyncio
 import logging
 import struct
 import weakref
 from binascii import hexlify
-from collections.abc import Callable, Collection, Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Collection, Coroutine, Mapping
+from typing import Any
 
+from redis import exceptions as redis_errors
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import (
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-)
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ..._engine.loops import running_loop
 from ..._engine.record import HANDLE_SIZE
 from ...exceptions import NotSupported, StoreError, StoreFull, StoreTimeout, StoreUnavailable
 from ..base import RecordStore, Stored
 from ..owners import portions
-from .connection import Lines
-from .resp import pack
+from .connection import Lines, pack
 from .routes import route_to
 from .scripts import BAR, CREATE, DELETE, DELIST, ENLIST, LISTED, QUARANTINE, SWAP, TOUCH, Script
 
-__all__ = ["RedisStore"]
-
 logger = logging.getLogger("asgi_sessions")
-
-T = TypeVar("T")
 
 VERSION_BYTES = 8
 ENTRY = struct.Struct(">16sd")  # handle and mark, as the scripts pack them
@@ -107,58 +93,61 @@ class RedisStore(RecordStore):
         Raises:
             StoreUnavailable: one of these failed.
         """
-        await self._ask(pack([b"GET", self._key_prefix]), self._key_prefix, bool)
+        await self._ask(pack([b"GET", self._key_prefix]), self._key_prefix)
 
     async def close(self) -> None:
         await self._lines.aclose()
 
-    def read(self, handle: bytes) -> Coroutine[Any, Any, Stored | None]:
+    async def read(self, handle: bytes) -> Stored | None:
         key = self._key_prefix + hexlify(handle)
-        return self._ask(self._get + key + b"\r\n", key, _stored)
+        return _stored(await self._ask(self._get + key + b"\r\n", key))
 
-    def deadline(self, handle: bytes) -> Coroutine[Any, Any, float | None]:
+    async def deadline(self, handle: bytes) -> float | None:
         key = self._key(handle)
-        return self._ask(pack([b"PEXPIRETIME", key]), key, _seconds)
+        milliseconds = await self._ask(pack([b"PEXPIRETIME", key]), key)
+        return milliseconds / 1000 if milliseconds is not None and milliseconds > 0 else None
 
-    def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> Coroutine[Any, Any, bool]:
-        return self._run(CREATE, self._key(handle), (new + data, _milliseconds(expires_at)), bool)
+    async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
+        return bool(await self._run(CREATE, self._key(handle), (new + data, _milliseconds(expires_at))))
 
-    def swap(
+    async def swap(
         self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
-    ) -> Coroutine[Any, Any, Stored | None]:
-        key = self._key_prefix + hexlify(handle)
+    ) -> Stored | None:
         args = (old, new + data) if expires_at is None else (old, new + data, _milliseconds(expires_at))
-        return self._run(SWAP, key, args, _stored, Stored(new, data))
+        kept = await self._run(SWAP, self._key_prefix + hexlify(handle), args)
+        return Stored(new, data) if kept == 1 else _stored(kept)
 
-    def touch(self, handle: bytes, version: bytes, expires_at: float) -> Coroutine[Any, Any, bool]:
-        return self._run(TOUCH, self._key(handle), (version, _milliseconds(expires_at)), bool)
+    async def touch(self, handle: bytes, version: bytes, expires_at: float) -> bool:
+        return bool(await self._run(TOUCH, self._key(handle), (version, _milliseconds(expires_at))))
 
-    def delete(self, handle: bytes, version: bytes | None = None) -> Coroutine[Any, Any, Stored | None]:
-        return self._run(DELETE, self._key(handle), () if version is None else (version,), _stored)
+    async def delete(self, handle: bytes, version: bytes | None = None) -> Stored | None:
+        return _stored(await self._run(DELETE, self._key(handle), () if version is None else (version,)))
 
     async def quarantine(self, handle: bytes, version: bytes) -> None:
         """Rename it to ``{key}:corrupt``, where it ends at its deadline; without the right to RENAME it stays."""
         try:
-            await self._run(QUARANTINE, self._key(handle), (version,), bool)
+            await self._run(QUARANTINE, self._key(handle), (version,))
         except StoreError as exc:
             logger.warning("session record %s was not put aside: %s", handle.hex(), exc)
 
-    def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> Coroutine[Any, Any, bytes]:
+    async def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
         """See ``OwnerIndex.enlist``; one round trip."""
-        return self._run(ENLIST, self._owner_key(owner), (handle, _milliseconds(expires_at)), bytes)
+        return bytes(await self._run(ENLIST, self._owner_key(owner), (handle, _milliseconds(expires_at))))
 
     async def delist(self, owner: bytes, handles: Collection[bytes] | Mapping[bytes, int]) -> None:
         """See ``OwnerIndex.delist``; one round trip for each thousand."""
         for part in portions(handles, DELISTED_AT_ONCE):
-            await self._run(DELIST, self._owner_key(owner), (_pack(part),), bool)
+            packed = b"".join([ENTRY.pack(handle, mark or 0) for handle, mark in part.items()])
+            await self._run(DELIST, self._owner_key(owner), (packed,))
 
-    def listed(self, owner: bytes) -> Coroutine[Any, Any, dict[bytes, int]]:
+    async def listed(self, owner: bytes) -> dict[bytes, int]:
         """See ``OwnerIndex.listed``; one round trip."""
-        return self._run(LISTED, self._owner_key(owner), (), _entries)
+        packed = await self._run(LISTED, self._owner_key(owner), ())
+        return {handle: int(mark) for handle, mark in ENTRY.iter_unpack(packed)}
 
     async def bar(self, owner: bytes, generation: bytes, until: float) -> None:
         """See ``OwnerIndex.bar``; one round trip."""
-        await self._run(BAR, self._owner_key(owner), (generation, _milliseconds(until)), bool)
+        await self._run(BAR, self._owner_key(owner), (generation, _milliseconds(until)))
 
     def _owner_key(self, owner: bytes) -> bytes:
         # Twice as long in hex as a handle, so that no record's key is one of these.
@@ -168,31 +157,20 @@ class RedisStore(RecordStore):
         # Hex costs 16 bytes per key; it can be typed into redis-cli, and never contains a cluster's {hash tag}.
         return self._key_prefix + hexlify(handle)
 
-    def _run(
-        self, script: Script, key: bytes, args: tuple[bytes, ...], read: Callable[[Any], T], done: T | None = None
-    ) -> Coroutine[Any, Any, T]:
-        if not self._by_digest:
-            return self._ask(script.by_source(key, args), key, read, done)
-        return self._ask(script.by_digest(key, args), key, read, done, script)
+    def _run(self, script: Script, key: bytes, args: tuple[bytes, ...]) -> Coroutine[Any, Any, Any]:
+        """Run a script; a plain function, as each coroutine more takes its time at each step."""
+        if self._by_digest:
+            return self._ask(script.by_digest(key, args), key, script)
+        return self._ask(script.by_source(key, args), key)
 
-    async def _ask(
-        self,
-        command: bytes,
-        key: bytes,
-        read: Callable[[Any], T],
-        done: T | None = None,
-        script: Script | None = None,
-    ) -> T:
-        """Send a command; it is one coroutine from the verb to the wire, as each takes its time and waits as an object.
+    async def _ask(self, command: bytes, key: bytes, script: Script | None = None) -> Any:
+        """Send a packed command; returns the reply, or None where a record's key is of another type.
 
         Args:
-            command: packed.
-            read: what the reply means; it is given None where the key is of another type.
-            done: what the reply 1 means, if that is not for ``read`` to say.
             script: what the command runs by its digest.
         """
         try:
-            loop = running_loop()
+            loop = asyncio.get_running_loop()
         except RuntimeError as exc:
             raise NotSupported("RedisStore needs asyncio, as redis-py does; on trio, use another store") from exc
         deadline = loop.time() + self._timeout
@@ -201,30 +179,31 @@ class RedisStore(RecordStore):
             while True:
                 try:
                     reply = await self._route.send(command, key, loop, deadline)
-                except (RedisConnectionError, ReadOnlyError):
+                except (redis_errors.ConnectionError, redis_errors.ReadOnlyError):
                     tries -= 1
                     if not tries:
                         raise
-                except (NoScriptError, NoPermissionError) as exc:
+                except (redis_errors.NoScriptError, redis_errors.NoPermissionError) as exc:
                     if script is None:
                         raise
                     command, script, refused = script.again(command), None, exc
                 else:
                     if refused is not None:
-                        self._by_digest = isinstance(refused, NoScriptError)
-                    return done if done is not None and reply == 1 else read(reply)
-        except (RedisError, RedisClusterException, OSError) as exc:
+                        self._by_digest = isinstance(refused, redis_errors.NoScriptError)
+                    return reply
+        except (redis_errors.RedisError, redis_errors.RedisClusterException, OSError) as exc:
             if "WRONGTYPE" in str(exc) and not key.startswith(self._owner_prefix):
-                return read(None)  # somebody else's key, of another type; an index, though, must not look empty
+                return None  # somebody else's key, of another type; an index, though, must not look empty
             raise self._store_error(exc) from exc
 
     def _store_error(self, exc: Exception) -> StoreError:
         reason = f"{self._route}: {exc}"
-        if isinstance(exc, RedisTimeoutError):
+        if isinstance(exc, redis_errors.TimeoutError):
             return StoreTimeout(f"{reason} (limit: {self._timeout:g} s for one operation)")
-        if isinstance(exc, OutOfMemoryError) or "OOM command not allowed" in reason:
+        if isinstance(exc, redis_errors.OutOfMemoryError) or "OOM command not allowed" in reason:
             return StoreFull(reason)
-        if isinstance(exc, NoPermissionError) or "ACL failure" in reason or "can't run this command" in reason:
+        denied = "ACL failure" in reason or "can't run this command" in reason
+        if denied or isinstance(exc, redis_errors.NoPermissionError):
             return StoreUnavailable(f"{reason}; {PERMISSIONS.format(prefix=self._prefix)}")
         return StoreUnavailable(reason)
 
@@ -235,19 +214,6 @@ def _stored(value: bytes | None) -> Stored | None:
     return Stored(value[:VERSION_BYTES], value[VERSION_BYTES:])
 
 
-def _seconds(milliseconds: int | None) -> float | None:
-    return milliseconds / 1000 if milliseconds is not None and milliseconds > 0 else None
-
-
-def _entries(packed: bytes) -> dict[bytes, int]:
-    return {handle: int(mark) for handle, mark in ENTRY.iter_unpack(packed)}
-
-
 def _milliseconds(at: float) -> bytes:
     # Redis refuses deadlines before 1970 as errors; for us they are deadlines like others that have passed.
     return b"%d" % int(max(1, min(at * 1000, LATEST)))
-
-
-def _pack(handles: Collection[bytes] | Mapping[bytes, int]) -> bytes:
-    marks = handles if isinstance(handles, Mapping) else dict.fromkeys(handles, 0)
-    return b"".join([ENTRY.pack(handle, mark) for handle, mark in marks.items()])

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from asgi_sessions._engine.queue import Turn, _taken, is_taken
+from asgi_sessions._engine.queue import KeyedLock, is_locked, waiters
 
 OWNER = object()
 
@@ -13,30 +13,30 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def test_turns_come_in_the_order_of_asking_and_leave_nothing_behind() -> None:
+async def test_a_lock_is_taken_in_the_order_of_asking_and_leaves_nothing_behind() -> None:
     order: list[int] = []
 
     async def take(number: int) -> None:
-        async with Turn(OWNER, b"key"):
+        async with KeyedLock(OWNER, b"key"):
             order.append(number)
             await anyio.lowlevel.checkpoint()
             order.append(number)
 
-    async with anyio.create_task_group() as group, Turn(OWNER, b"key"):
+    async with anyio.create_task_group() as group, KeyedLock(OWNER, b"key"):
         for number in range(5):
             group.start_soon(take, number)
             await anyio.wait_all_tasks_blocked()
     assert order == [number for number in range(5) for _ in range(2)]
-    assert not _taken
+    assert not waiters
 
 
 async def test_other_keys_and_owners_do_not_wait() -> None:
     with anyio.fail_after(5):
-        async with Turn(OWNER, b"key"), Turn(OWNER, b"other"), Turn(object(), b"key"):
-            assert is_taken(OWNER, b"key")
-            assert not is_taken(OWNER, b"third")
-            assert not is_taken(object(), b"other")
-    assert not is_taken(OWNER, b"key")
+        async with KeyedLock(OWNER, b"key"), KeyedLock(OWNER, b"other"), KeyedLock(object(), b"key"):
+            assert is_locked(OWNER, b"key")
+            assert not is_locked(OWNER, b"third")
+            assert not is_locked(object(), b"other")
+    assert not is_locked(OWNER, b"key")
 
 
 @pytest.mark.parametrize("when", ["waiting", "just called"])
@@ -45,12 +45,13 @@ async def test_who_is_cancelled_holds_up_nobody(when: str) -> None:
 
     async def take(name: str, scope: anyio.CancelScope) -> None:
         with scope:
-            async with Turn(OWNER, b"key"):
+            async with KeyedLock(OWNER, b"key"):
                 done.append(name)
 
     first, second = anyio.CancelScope(), anyio.CancelScope()
     async with anyio.create_task_group() as group:
-        inside = await Turn(OWNER, b"key").take()
+        inside = KeyedLock(OWNER, b"key")
+        await inside.acquire()
         group.start_soon(take, "first", first)
         await anyio.wait_all_tasks_blocked()
         group.start_soon(take, "second", second)
@@ -58,16 +59,16 @@ async def test_who_is_cancelled_holds_up_nobody(when: str) -> None:
         if when == "waiting":
             first.cancel()
             await anyio.wait_all_tasks_blocked()
-            inside.leave()
+            inside.release()
         else:
-            inside.leave()
+            inside.release()
             first.cancel()
     assert done[-1:] == ["second"]
-    assert not _taken
+    assert not waiters
 
 
-async def test_an_error_inside_gives_the_turn_on() -> None:
+async def test_an_error_inside_passes_the_lock_on() -> None:
     with pytest.raises(ZeroDivisionError):
-        async with Turn(OWNER, b"key"):
+        async with KeyedLock(OWNER, b"key"):
             _ = 1 / 0
-    assert not _taken
+    assert not waiters

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from hiredis import Reader
+from hypothesis import given
+from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.asyncio.connection import UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -17,8 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 from asgi_sessions.exceptions import StoreTimeout
 from asgi_sessions.stores.base import Stored
 from asgi_sessions.stores.redis import RedisStore
-from asgi_sessions.stores.redis.connection import ENOUGH, MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Line
-from asgi_sessions.stores.redis.resp import pack
+from asgi_sessions.stores.redis.connection import ENOUGH, MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Line, pack, unpack
 from tests.servers import Proxy, Server, proxy
 
 VERSION = b"version1"
@@ -375,3 +376,16 @@ async def test_closing_a_line_tells_those_who_wait(redis_server: Server, line: L
     with pytest.raises(RedisError, match="closed by this application"):
         await call
     assert line.dead
+
+
+# -- commands as the wire protocol wants them ------------------------------------------------------------------------
+
+
+def test_commands_are_packed_as_the_protocol_says() -> None:
+    assert pack([b"SET", b"", b"\r\n"]) == b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$2\r\n\r\n\r\n"
+    assert pack([b"PING"]) == b"*1\r\n$4\r\nPING\r\n"
+
+
+@given(st.lists(st.binary(max_size=100), min_size=1, max_size=8))
+def test_what_was_packed_can_be_unpacked(command: list[bytes]) -> None:
+    assert unpack(pack(command)) == command
