@@ -359,9 +359,9 @@ class Responder(msgspec.Struct, eq=False):
         if values is None:
             _warn_about_scope(self._exchange.settings, value)
             return
-        scope["session"] = session
         if session.pending:
             await session.backend.load(session)
+        scope["session"] = session
         if not values:
             if session or not session.is_new:
                 session.invalidate()

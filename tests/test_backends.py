@@ -15,7 +15,7 @@ from asgi_sessions._engine.backends import LONGEST_KNOWN, MOST_KNOWN, CookieBack
 from asgi_sessions._engine.cache import Cache
 from asgi_sessions._engine.profile import MOST_KNOWN as MOST_COOKIES
 from asgi_sessions._engine.record import HANDLE_SIZE, SECRET_SIZE, Record, Token
-from asgi_sessions._engine.state import Exchange, SessionState, Settings
+from asgi_sessions._engine.state import Exchange, Settings
 from asgi_sessions.cookies import find
 from asgi_sessions.crypto.seal import Sealer, Unsealed
 from asgi_sessions.exceptions import DuplicateCookie
@@ -132,9 +132,9 @@ class Loading:
     async def load(self, cookie: bytes, now: float = NOW) -> Session:
         """What a request does that has this cookie."""
         clock = Clock(now)
-        exchange = Exchange(Settings(clock, 10.0, set()), [(b"cookie", b"session=" + cookie)], secure=False, now=clock)
-        session = Session(state := SessionState(self.backend, self.profile, exchange))
-        await self.backend.load(state, session)
+        exchange = Exchange(Settings(clock, 10.0, set()), [(b"cookie", b"session=" + cookie)], "http", clock)
+        session = Session(self.backend, self.profile, exchange)
+        await self.backend.load(session)
         return session
 
 

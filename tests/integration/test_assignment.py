@@ -316,6 +316,27 @@ async def test_an_assignment_while_the_store_is_down_is_answered_503(value: obje
     assert (await browser.get()).json() == {"user": "alice"}
 
 
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("value", [{"user": "bob"}, {}, None], ids=["dict", "empty", "None"])
+async def test_who_swallows_that_the_store_is_down_cannot_answer_with_a_success(value: object, again: bool) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/fill":
+            scope["session"] = {"user": "alice"}
+        else:
+            scope["session"] = value
+            with pytest.raises(StoreUnavailable, match="down"):
+                await send(START)
+            if not again:
+                return
+        await respond(send)
+
+    store = Unreadable()
+    browser = Browser(SessionMiddleware(app, KEY, store=store, autoload=False))
+    await browser.get("/fill")
+    store.down = True
+    assert (await browser.get("/assign")).status == 503
+
+
 class Foreign(dict[Any, Any]):
     """A session of somebody else's, as Starlette's own is."""
 
