@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from asgi_sessions import BadCookieSignature, ExpiredSession, MemoryStore, Session, SessionMiddleware
+from asgi_sessions import BadCookieSignature, DuplicateCookie, ExpiredSession, MemoryStore, Session, SessionMiddleware
 from asgi_sessions._engine.backends import LONGEST_KNOWN, MOST_KNOWN, CookieBackend, CookieFinder, RecordBackend
 from asgi_sessions._engine.cache import Cache
 from asgi_sessions._engine.profile import MOST_KNOWN as MOST_COOKIES
@@ -18,7 +18,6 @@ from asgi_sessions._engine.record import HANDLE_SIZE, SECRET_SIZE, Record, Token
 from asgi_sessions._engine.state import Exchange, Settings
 from asgi_sessions.cookies import find
 from asgi_sessions.crypto.seal import Sealer, Unsealed
-from asgi_sessions.exceptions import DuplicateCookie
 
 from .browser import KEY, Clock, respond
 from .test_cookies import all_headers, plain_find
