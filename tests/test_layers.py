@@ -17,6 +17,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "foundations": ("exceptions", "lifetime", "cookies", "_engine.cache"),
     "formats": ("crypto", "serializers"),
     "records": ("importers", "models", "_engine.record", "_engine.codec"),
+    "stores": ("stores", "_engine.queue"),
     "engine": ("_engine",),
     "API": ("config", "session", "manager", "registry", "middleware", "fastapi", "__init__"),
     "tools": ("testing", "cli", "demo", "__main__"),
