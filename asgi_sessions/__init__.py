@@ -44,8 +44,8 @@ __all__ = [
     "DuplicateCookie", "ExpiredSession", "FilesystemStore", "FlashMessage", "JSONSerializer", "LeaseExpired",
     "LeaseTimeout", "MalformedSession", "MemoryStore", "MessagePackSerializer", "ModelMismatch", "NewerFormat",
     "NotSupported", "OwnerIndex", "RecordStore", "RedisStore", "RegeneratedSession", "ResponseStarted",
-    "SerializationError", "Serializer", "Session", "SessionConfig", "SessionConflict", "SessionError", "SessionInfo", "SessionManager",
-    "SessionMiddleware", "SessionNotConfigured", "SessionNotLoaded", "SessionRegistry", "SessionSuperseded",
-    "StarletteCookies", "Store", "StoreError", "StoreFull", "StoreTimeout", "StoreUnavailable", "Stored",
-    "UnknownSession", "generate_key", "get_session", "get_sessions",
+    "SerializationError", "Serializer", "Session", "SessionConfig", "SessionConflict", "SessionError", "SessionInfo",
+    "SessionManager", "SessionMiddleware", "SessionNotConfigured", "SessionNotLoaded", "SessionRegistry",
+    "SessionSuperseded", "StarletteCookies", "Store", "StoreError", "StoreFull", "StoreTimeout", "StoreUnavailable",
+    "Stored", "UnknownSession", "generate_key", "get_session", "get_sessions",
 ]  # fmt: skip

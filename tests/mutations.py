@@ -167,23 +167,13 @@ MUTATIONS = [
     Mutation("a record of a newer format is put aside", "_engine/repository.py", '        except NewerFormat as exc:\n            logger.warning("session record %s: %s", handle.hex(), exc)\n            raise\n', "", NEWER),
     Mutation("a record carries no number of its format", "_engine/plan.py", ", format=FORMAT\n", "\n", NEWER),
     # owners
-<<<<<<< HEAD
-    Mutation("a login does not look at the index again", "owners.py", "if generation in (b\"\", plan.generation):", "if True:", MANAGER),
-    Mutation("a session joins its owner only after its commit", "owners.py", "    if plan.generation is None:  # kept when a commit is done again\n        plan.generation = await _enlist(index, plan, owner)", "    plan.generation = b\"\"", MANAGER),
-    Mutation("a renewal does not reach the index", "owners.py", "elif owner is not None and plan.expires_at is not None:", "elif False:", MANAGER),
-    Mutation("a stale entry ends another owner's session", "manager.py", "if record is None or not _same(record.owner, owner):", "if record is None:", MANAGER),
-    Mutation("numbers and texts are one owner", "crypto/seal.py", 'b"int:%d" % owner', 'b"str:%d" % owner', MANAGER),
-    Mutation("an owner's epoch is not compared", "exchange.py", "loaded.record.owner_epoch != await epoch_of(binding, owner)", "await epoch_of(binding, owner) < 0", "tests/test_epochs.py"),
-    Mutation("a waiting cookie is sent whatever came between", "exchange.py", "if waits else None", "if False else None", "tests/consistency/test_overtaken.py"),
-=======
     Mutation("a login does not look at the index again", "_engine/owners.py", 'if generation in (b"", plan.generation)', "if True", MANAGER),
     Mutation("a session joins its owner only after its commit", "_engine/owners.py", "        if plan.generation is None:  # kept when a commit is done again\n            plan.generation = await self._enlist(plan, name)\n", '        plan.generation = b""\n', MANAGER),
     Mutation("a renewal does not reach the index", "_engine/owners.py", "elif owner is not None and plan.step is not None and plan.step.expires_at is not None:", "elif False:", MANAGER),
     Mutation("a stale entry ends another owner's session", "_engine/owners.py", "if record is None or not _same(record.owner, owner):\n                return False", "if record is None:\n                return False", MANAGER),
-    Mutation("numbers and texts are one owner", "sealing.py", 'b"int:%d" % owner', 'b"str:%d" % owner', MANAGER),
+    Mutation("numbers and texts are one owner", "crypto/seal.py", 'b"int:%d" % owner', 'b"str:%d" % owner', MANAGER),
     Mutation("an owner's epoch is not compared", "_engine/backends.py", "loaded.record.owner_epoch != await epoch_of(profile, owner)", "await epoch_of(profile, owner) < 0", "tests/test_epochs.py"),
     Mutation("a waiting cookie is sent whatever came between", "_engine/plan.py", "            plan = renewal(state)\n", "            pass\n", "tests/consistency/test_overtaken.py"),
->>>>>>> h-proofs
     # Redis
     Mutation("a reply is kept for the next who asks", "stores/redis/connection.py", "                waiter = sent.popleft()[0]\n", "                waiter = next((sent.popleft()[0] for _ in list(sent) if not sent[0][0].done()), sent[0][0])\n", REDIS),
     Mutation("a connection that was logged out goes on", "stores/redis/connection.py", "if isinstance(error, redis_errors.ConnectionError | redis_errors.ReadOnlyError):", "if False:", "tests/redis/test_redis_faults.py"),

@@ -72,7 +72,8 @@ class Signer:
         self._sign = self._macs[0]
 
     def seal(self, token: bytes, now: float) -> bytes:
-        signed = _encode(_FORMAT + int(now).to_bytes(TIME_SIZE) + token)
+        payload = _FORMAT + int(now).to_bytes(TIME_SIZE) + token
+        signed = _encode_base64(payload).strip(b'"=').replace(b"+", b"-").replace(b"/", b"_")  # _encode, a call less
         return signed + b"." + self._sign(signed)
 
     def unseal(self, value: bytes, now: float) -> Unsealed:
@@ -190,6 +191,7 @@ def _spelled(owner: str | int) -> bytes:
 
 # base64url, strictly: one spelling for each sequence of bytes (RFC 4648, sections 3.5 and 5).
 _TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_+/", b"+/--")  # a plus or a slash becomes what base64 does not know
 _PADDING = (b"", b"===", b"==", b"=")  # by what is left over of four characters; the second one is refused
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _LAST = (_ALPHABET, b"", _ALPHABET[::16], _ALPHABET[::4])  # last characters without stray bits, by the same
@@ -207,10 +209,8 @@ def _encoded_size(size: int) -> int:
 
 def _decode(text: bytes) -> bytes:
     over = len(text) & 3
-    if b"+" in text or b"/" in text:
-        raise MalformedSession("not base64url")
     try:
-        data = a2b_base64(text.replace(b"-", b"+").replace(b"_", b"/") + _PADDING[over], strict_mode=True)
+        data = a2b_base64(text.translate(_FROM_URL) + _PADDING[over], strict_mode=True)
     except ValueError as exc:
         raise MalformedSession("not base64url") from exc
     if text and text[-1] not in _LAST[over]:

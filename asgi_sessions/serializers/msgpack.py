@@ -290,15 +290,19 @@ class MessagePackSerializer(LimitedSerializer):
             return self.loads(data)
         value = self._reader.load(data)  # no limit but the depth, which was looked at
         if len(data) <= LONGEST_KNOWN and type(value) is dict and _STR.issuperset(map(type, value)):
-            # Only what comes again is worth taking apart.
-            self._decoded.put(data, self._take_apart(data, value) if data in self._decoded else None)
+            if data not in self._decoded:
+                self._decoded.put(data, None)
+            else:  # only what comes again is worth taking apart
+                self._decoded[data] = self._take_apart(data, value)
         return value
 
     def _take_apart(self, data: bytes, values: dict[str, Any]) -> DecodedDict:
-        mutable = [key for key, value in values.items() if type(value) not in SCALARS]
-        parts = self._reader.load(data, PARTS)
-        others = self._join({key: bytes(parts[key]) for key in mutable}) if mutable else b""
-        return DecodedDict(values | dict.fromkeys(mutable), others, bool(data.translate(None, _NOT_EXTENSION)))
+        others, scalars = b"", values.copy()
+        if not SCALARS.issuperset(map(type, values.values())):
+            mutable = {key: None for key, value in values.items() if type(value) not in SCALARS}
+            parts = self._reader.load(data, PARTS)
+            others, scalars = self._join({key: bytes(parts[key]) for key in mutable}), values | mutable
+        return DecodedDict(scalars, others, bool(data.translate(None, _NOT_EXTENSION)))
 
     def split(self, data: bytes) -> dict[Any, bytes]:
         return {key: bytes(part) for key, part in self._read(data, PARTS).items()}
