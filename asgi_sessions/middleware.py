@@ -37,7 +37,6 @@ __all__ = ["SessionMiddleware"]
 
 logger = logging.getLogger("asgi_sessions")
 
-_SECURE = frozenset({"https", "wss"})
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start", "websocket.close"})
 _MISSING = object()
 RETRY_AFTER = 5  # seconds; what a 503 asks the client to wait
@@ -151,11 +150,13 @@ class SessionMiddleware:
             await self._lifespan(scope, receive, send)
             return
         settings, own = self.settings, self._own
-        exchange = Exchange(settings, scope["headers"], scope.get("scheme") in _SECURE, settings.clock)
+        exchange = Exchange(settings, scope["headers"], scope.get("scheme"), settings.clock)
         session = Session(own, own.profile, exchange)
         opened = {"session": session}
-        outer = (scope["session"], scope.get("sessions")) if "session" in scope else None
-        around = outer[1] if outer is not None and isinstance(outer[1], SessionRegistry) else None
+        outer = around = None
+        if "session" in scope:
+            outer = scope["session"], scope.get("sessions")
+            around = outer[1] if isinstance(outer[1], SessionRegistry) else None
         responder = Responder(exchange, opened, session, scope, receive, send)
         scope["session"] = session
         scope["sessions"] = SessionRegistry(self.configuration, exchange, opened, around)

@@ -53,7 +53,7 @@ class Lazy(LazyDict):
 
     def __init__(self, values: dict[Any, Any] | None = None, backend: type[Ready] = Ready) -> None:
         settings = Settings(lambda: 0.0, 10.0, set())
-        exchange = Exchange(settings, [], False, settings.clock)
+        exchange = Exchange(settings, [], "http", settings.clock)
         super().__init__(backend(VALUES if values is None else values), PROFILE, exchange)
 
 

@@ -17,7 +17,7 @@ from ..lifetime import Lifetime
 from .codec import FORMAT
 from .profile import CookieProfile, RecordProfile
 from .record import HANDLE_SIZE, NOTHING, SECRET_SIZE, VERSION_SIZE, Change, Edits, Loaded, Record, Token, apply, digest
-from .state import SessionState
+from .state import SECURE, SessionState
 
 logger = logging.getLogger("asgi_sessions")
 
@@ -214,7 +214,7 @@ def settle(plan: Plan) -> None:
         exchange.set_cookies = {**exchange.set_cookies, **cookies} if exchange.set_cookies else cookies
         if plan.before is None:
             state.adopted = False
-            if not exchange.secure and FORWARDED in exchange.headers:
+            if exchange.scheme not in SECURE and FORWARDED in exchange.headers:
                 _warn_about_secure(plan, cookies)
 
 
@@ -352,7 +352,7 @@ def _end(state: SessionState, encoded: bytes, lifetime: Lifetime) -> Plan | None
         return None
     options = profile.effective_options(doomed.record.cookie) if doomed else profile.options
     writer = profile.writer_for(options)
-    expired = {writer.scope: writer.expire(secure=state.exchange.secure)}
+    expired = {writer.scope: writer.expire(secure=state.exchange.scheme in SECURE)}
     return Plan(state, encoded, edits, state.filling, lifetime, None, doomed is None, doomed, cookies=expired)
 
 
@@ -426,10 +426,10 @@ def _seal(plan: Plan, token: bytes, record: Record, now: int) -> tuple[bytes, fl
         max_age = None if lifetime.max_age is None else max(int(ends_at - now), 0)
     chosen = plan.edits.attributes.get("cookie", record.cookie)
     if not chosen and not record.cookie and plan.doomed is None:
-        plan.cookies = {writer.scope: writer.set(value, max_age, exchange.secure)}
+        plan.cookies = {writer.scope: writer.set(value, max_age, exchange.scheme in SECURE)}
     else:
         writer = profile.writer_for(profile.effective_options(chosen))
-        plan.cookies = {**_moved(plan, writer), writer.scope: writer.set(value, max_age, exchange.secure)}
+        plan.cookies = {**_moved(plan, writer), writer.scope: writer.set(value, max_age, exchange.scheme in SECURE)}
     return value, ends_at, now + lifetime.interval
 
 
@@ -439,7 +439,11 @@ def _moved(plan: Plan, writer: CookieWriter) -> dict[CookieScope, bytes]:
     if known is None or (plan.doomed is None and "cookie" not in plan.edits.attributes):
         return {}
     former = profile.writer_for(profile.effective_options(known.record.cookie))
-    return {} if former.scope == writer.scope else {former.scope: former.expire(secure=plan.state.exchange.secure)}
+    return (
+        {}
+        if former.scope == writer.scope
+        else {former.scope: former.expire(secure=plan.state.exchange.scheme in SECURE)}
+    )
 
 
 def _largest_keys(plan: Plan) -> list[tuple[object, int]]:
