@@ -73,7 +73,7 @@ class SessionMiddleware:
         clock: POSIX seconds.
 
     Raises:
-        ValueError, TypeError: an option can not be right; the message says what to write instead.
+        ValueError, TypeError: an option cannot be right; the message says what to write instead.
     """
 
     def __init__(

@@ -380,7 +380,7 @@ def read_adoptable(profile: Profile, headers: Headers, now: float) -> tuple[dict
     try:
         return values, profile.serializer.dumps(values)
     except errors.SerializationError:
-        logger.warning("session %r: a cookie of another library holds what can not be stored", profile.name)
+        logger.warning("session %r: a cookie of another library holds what cannot be stored", profile.name)
         return None
 
 

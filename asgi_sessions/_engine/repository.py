@@ -131,9 +131,9 @@ class Repository:
             logger.warning("session record %s: %s", handle.hex(), exc)
             raise
         except errors.CookieRefused as exc:
-            logger.warning("session record %s can not be read and is put aside: %s", handle.hex(), exc)
+            logger.warning("session record %s cannot be read and is put aside: %s", handle.hex(), exc)
             await blamed(self._store.quarantine(handle, stored.version), self._store, self._name)
-            raise errors.MalformedSession("the record can not be read") from exc
+            raise errors.MalformedSession("the record cannot be read") from exc
         check_token(record, token, now)
         ends_at, due_at = times_of(record, self._lifetime, token.renewed_at, token.stale)
         check_end(ends_at, now)
@@ -268,7 +268,7 @@ class Repository:
         try:
             record = self._codec.decode(stored.data, loaded.handle)
         except errors.CookieRefused as exc:
-            logger.warning("session record %s can not be read: %s", loaded.handle.hex(), exc)
+            logger.warning("session record %s cannot be read: %s", loaded.handle.hex(), exc)
             return None
         return replace(loaded, record=record, version=stored.version)
 

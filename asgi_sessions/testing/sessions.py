@@ -139,7 +139,7 @@ class TestSessions:
             name: as configured; None for the middleware's own session.
 
         Raises:
-            SerializationError, CookieTooLarge: what was put in can not be stored.
+            SerializationError, CookieTooLarge: what was put in cannot be stored.
         """
         with _portal(client) as portal, portal.wrap_async_context_manager(self._sessions.open(client, name)) as session:
             yield session
