@@ -1,7 +1,5 @@
 """What the application configures, checked once and put together for use."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import Any

@@ -16,8 +16,6 @@
 The dependency shows as a cookie security scheme in the OpenAPI document.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The ASGI middleware: the only module that knows messages."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 import time

@@ -1,7 +1,5 @@
 """What an application means by assigning to ``scope["session"]``, as Litestar does and logout handlers do."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

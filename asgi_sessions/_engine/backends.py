@@ -1,7 +1,5 @@
 """Where sessions are loaded from and written to: a class for those in cookies, and one for those on a server."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -88,9 +86,7 @@ class CookieBackend:
             loaded, decoded = self._read(cookies, now)
             owner = loaded.record.owner
             if owner is not None and loaded.record.owner_epoch != await epoch_of(profile, owner):
-                raise errors.UnknownSession(
-                    "all sessions of its owner were ended: its epoch is another one now"
-                )
+                raise errors.UnknownSession("all sessions of its owner were ended: its epoch is another one now")
             fill(state, loaded, decoded, now)
         except errors.CookieRefused as exc:
             refuse(state, exc, now)

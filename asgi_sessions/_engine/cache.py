@@ -1,7 +1,5 @@
 """The bounded cache that the package uses wherever something is remembered."""
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 K = TypeVar("K")

@@ -1,7 +1,5 @@
 """Records <-> the bytes that a store keeps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -15,8 +15,6 @@ HTTP and websocket do the same; ``sessions.save()`` raises an ``ExceptionGroup``
 alone that finds its session superseded is no outcome at all: nothing of the application's is lost.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

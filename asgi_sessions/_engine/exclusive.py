@@ -1,7 +1,5 @@
 """Exclusive sections: a lease in the record, so that they work on every record store."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -5,8 +5,6 @@ session, commits, and enlists it again: if ``end_all`` gave the owner another ge
 this session as the owner's, so the login takes itself back.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from os import urandom
 from typing import NamedTuple, TypeVar

@@ -1,7 +1,5 @@
 """The plan of a commit: decided, encoded and checked before anything is done; and settled, once it is done."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 from os import urandom

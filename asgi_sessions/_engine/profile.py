@@ -1,7 +1,5 @@
 """One configured session, checked and ready for use: keys, codec, cookie suffixes."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field

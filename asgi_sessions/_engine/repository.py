@@ -1,7 +1,5 @@
 """Records in a store: load, commit with merge, end. Written once, on the five verbs of ``RecordStore``."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Awaitable, Sequence
 from os import urandom

@@ -1,7 +1,5 @@
 """Keys: which ones are good, and what is derived from them."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable, Sequence
