@@ -174,7 +174,7 @@ class SessionMiddleware:
             failure = responder.error if isinstance(responder.error, StoreError) else _store_failure(exc)
             if exchange.started or failure is None or self._raises or not isinstance(exc, Exception):
                 raise
-            await responder.refuse(failure)
+            await responder.answer_unavailable(failure)
         finally:
             if outer is not None:
                 scope["session"], scope["sessions"] = outer
@@ -232,20 +232,26 @@ class Responder(msgspec.Struct, eq=False):
 
     def send(self, message: Message) -> Awaitable[None]:
         """Commit before the start of the response, pass everything else through."""
-        # Not async: a coroutine that only passes messages on would be a tenth of what an untouched session costs.
+        # Not async: a coroutine that only passes a message on would be a tenth of what an untouched session costs.
         exchange = self._exchange
         if exchange.started:
-            return self._send_late(message) if exchange.stored else self._send(message)
-        if message["type"] not in _STARTS:
-            if self.error is not None:
-                raise self.error
-            return self._send(message)
-        if exchange.touched or self._scope.get("session") is not self._session:
-            return self._send_start(message)
-        if not exchange.accessed:
-            exchange.started = True
-            return self._send(message)
-        return self._send(self._with_headers(message))
+            idle = not exchange.stored
+        else:
+            idle = not exchange.accessed and self._scope.get("session") is self._session
+            exchange.started = idle and message["type"] in _STARTS
+        return self._send(message) if idle else self._respond(message)
+
+    async def _respond(self, message: Message) -> None:
+        if self._exchange.started:
+            await self._send_late(message)
+            return
+        if message["type"] in _STARTS:
+            if message.get("status", 200) < 500 and message["type"] != "websocket.close":
+                await self._commit()
+            message = self._with_headers(message)
+        elif self.error is not None:
+            raise self.error
+        await self._send(message)
 
     async def _send_late(self, message: Message) -> None:
         if self._exchange.ended:
@@ -276,7 +282,7 @@ class Responder(msgspec.Struct, eq=False):
                     await save_late(self._exchange, self._opened.values())
                     return
 
-    async def refuse(self, failure: StoreError) -> None:
+    async def answer_unavailable(self, failure: StoreError) -> None:
         """Answer 503; the cookies of sessions that were committed are still delivered."""
         logger.error("answered 503, a session store failed: %s", failure, exc_info=failure)
         scope = self._scope
@@ -297,16 +303,13 @@ class Responder(msgspec.Struct, eq=False):
         gone = (ClientDisconnect, WebSocketDisconnect, anyio.get_cancelled_exc_class())
         return self._disconnected or isinstance(exc, gone)
 
-    async def _send_start(self, message: Message) -> None:
-        if message.get("status", 200) < 500 and message["type"] != "websocket.close":
-            await self._commit()
-        await self._send(self._with_headers(message))
-
     async def _commit(self) -> None:
         """Commit all sessions, before the response starts."""
         exchange = self._exchange
         if self.error is not None:
             raise self.error
+        if not exchange.touched and self._scope.get("session") is self._session:
+            return
         if exchange.lock is not None or exchange.epochs or self._scope.get("session") is not self._session:
             await self._prepare()
         plans, failures = decide_all(self._opened.values())

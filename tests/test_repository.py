@@ -163,7 +163,7 @@ async def test_other_bytes_under_the_known_version_are_another_record(world: Wor
 async def test_a_known_session_is_known_after_a_commit_to_it(world: World) -> None:
     await world.keep({"a": 1})
     loaded, _ = await world.load()
-    committed = await world.repository.commit(world.commit_of(loaded, {"a": 2}))
+    committed = await world.repository.update(world.commit_of(loaded, {"a": 2}))
     assert await world.load() == (committed, {"a": 2})
     assert world.codec.decoded == 1
 
@@ -171,7 +171,7 @@ async def test_a_known_session_is_known_after_a_commit_to_it(world: World) -> No
 async def test_a_commit_to_a_session_that_is_not_known_makes_it_no_known_one(world: World) -> None:
     await world.keep({"a": 1})
     loaded, _ = await world.another_repository().load(TOKEN, NOW)
-    await world.repository.commit(world.commit_of(loaded, {"a": 2}))
+    await world.repository.update(world.commit_of(loaded, {"a": 2}))
     assert (await world.load())[1] == {"a": 2}
     assert world.codec.decoded == 2
 
@@ -181,7 +181,7 @@ async def test_a_commit_with_an_older_token_does_not_shorten_the_known_session(w
     loaded, _ = await world.load()
     renewed = replace(TOKEN, renewed_at=NOW)
     await world.load(renewed)
-    await world.repository.commit(world.commit_of(loaded, {"a": 2}))
+    await world.repository.update(world.commit_of(loaded, {"a": 2}))
     assert (await world.load(renewed))[0].ends_at == NOW + 3600
 
 
@@ -189,7 +189,7 @@ async def test_a_commit_that_changes_the_lifetime_is_read_anew(world: World) -> 
     await world.keep({"a": 1})
     loaded, _ = await world.load()
     step = world.commit_of(loaded, {"a": 2}, Edits(attributes={"remember": 600}))
-    await world.repository.commit(step)
+    await world.repository.update(step)
     assert (await world.load())[0].ends_at == TOKEN.renewed_at + 600
 
 
@@ -198,7 +198,7 @@ async def test_a_commit_that_met_a_shorter_lifetime_is_read_anew(world: World) -
     loaded, _ = await world.load()
     data = world.codec.encode(world.record({"a": 1}, remember=600), HANDLE)
     await world.store.swap(HANDLE, VERSION, b"theirs!!", data)
-    await world.repository.commit(world.commit_of(loaded, {"a": 2}))
+    await world.repository.update(world.commit_of(loaded, {"a": 2}))
     loaded, values = await world.load()
     assert (loaded.ends_at, values) == (TOKEN.renewed_at + 600, {"a": 2})
 

@@ -65,7 +65,7 @@ class CookieBackend:
             if known is not None and now < known.ends_at:
                 fill(state, known, None, now)
             elif cookies:
-                fill(state, *self._read(cookies, now), now)
+                fill(state, *self._unseal(cookies, now), now)
             else:
                 fill(state)
         except errors.CookieRefused as exc:
@@ -83,7 +83,7 @@ class CookieBackend:
             if not cookies:
                 fill(state)
                 return
-            loaded, decoded = self._read(cookies, now)
+            loaded, decoded = self._unseal(cookies, now)
             owner = loaded.record.owner
             if owner is not None and loaded.record.owner_epoch != await epoch_of(profile, owner):
                 raise errors.UnknownSession("all sessions of its owner were ended: its epoch is another one now")
@@ -91,7 +91,7 @@ class CookieBackend:
         except errors.CookieRefused as exc:
             refuse(state, exc, now)
 
-    def _read(self, cookies: Sequence[bytes], now: float) -> Found:
+    def _unseal(self, cookies: Sequence[bytes], now: float) -> Found:
         """The session in one or more cookies of the name; of tokens of the same session, in the one sealed last.
 
         Raises:
@@ -195,13 +195,13 @@ class RecordBackend:
         """
         step, repository, left, work = plan.step, self.repository, seconds, self._carry_out
         if self.owners is not None and concerns_owner(plan):
-            work = partial(self.owners.commit, write=self._carry_out)
+            work = partial(self.owners.write, write=self._carry_out)
         elif plan.doomed is None and 2 * self._write_timeout <= seconds:
             # Most commits are one store call. If the store bounds it to half the timeout, skip our own timer.
             if isinstance(step, Create):
                 return _take(plan, await repository.create(step))
             if isinstance(step, Commit):
-                kept = await repository.try_commit(step)
+                kept = await repository.try_update(step)
                 if not isinstance(kept, Conflict):
                     return _take(plan, kept)
                 left, work = seconds - self._write_timeout, partial(self._resolve, step=step, conflict=kept)
@@ -218,7 +218,7 @@ class RecordBackend:
         if isinstance(plan.step, Create):
             return _take(plan, await self.repository.create(plan.step))
         if isinstance(plan.step, Commit):
-            return _take(plan, await self.repository.commit(plan.step))
+            return _take(plan, await self.repository.update(plan.step))
         return plan.step is None or _take(plan, await self.repository.renew(plan.step))
 
     async def _end(self, plan: Plan, doomed: Loaded) -> bool:

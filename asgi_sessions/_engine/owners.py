@@ -61,7 +61,7 @@ class Owners:
 
     # -- commits ------------------------------------------------------------------------------------------------------
 
-    async def commit(self, plan: Plan, write: Write) -> bool:
+    async def write(self, plan: Plan, write: Write) -> bool:
         """Write what was planned, and what the index has to know of it.
 
         Args:
@@ -82,7 +82,7 @@ class Owners:
             await self._enlist(plan, owner)  # first, as it may live longer from now on
             kept = await write(plan)
         elif owner is not None and plan.step is not None and plan.step.expires_at is not None:
-            kept = await self._renew(plan, owner, write)
+            kept = await self._write_renewal(plan, owner, write)
         else:
             kept = await write(plan)
         if known is not None and former is not None and former != owner:
@@ -106,7 +106,7 @@ class Owners:
             await self.end_oldest(owner, profile.max_sessions, handle)
         return True
 
-    async def _renew(self, plan: Plan, owner: Owner, write: Write) -> bool:
+    async def _write_renewal(self, plan: Plan, owner: Owner, write: Write) -> bool:
         """Write entry and record at once; one lost entry is harmless, as it outlives its record."""
         failed: list[Exception] = []
         kept = False

@@ -188,7 +188,7 @@ def renewal(state: SessionState) -> Plan | None:
     if not any(scope[0] == name for scope in exchange.set_cookies or ()):
         return None
     plan = Plan(state, state.base, state.edits, state.filling, lifetime_of(state), before)
-    plan.step = Renew(before, _renew(plan, profile, before, int(exchange.now())))
+    plan.step = Renew(before, _plan_renewal(plan, profile, before, int(exchange.now())))
     return plan
 
 
@@ -375,7 +375,7 @@ def _plan_record(plan: Plan, profile: RecordProfile, now: float, due: bool) -> N
     state, edits, before = plan.state, plan.edits, plan.before
     if before is None:
         after = _new_record(plan, profile, int(now))
-        ends_at = _renew(plan, profile, after, int(now))
+        ends_at = _plan_renewal(plan, profile, after, int(now))
         plan.step = Create(after, profile.codec.encode(after.record, after.handle), ends_at)
         return
     secret = urandom(SECRET_SIZE) if edits.regenerated else b""
@@ -384,7 +384,7 @@ def _plan_record(plan: Plan, profile: RecordProfile, now: float, due: bool) -> N
     if secret:
         after = replace(before, secret=secret, record=replace(before.record, started_at=int(now)))
     if due or secret or "remember" in edits.attributes or "cookie" in edits.attributes:
-        expires_at = _renew(plan, profile, after, int(now))
+        expires_at = _plan_renewal(plan, profile, after, int(now))
     if plan.changed:
         change = Change(state.base, plan.values, now, edits, digest(secret) if secret else b"")
         plan.step = Commit(before, change, urandom(VERSION_SIZE), expires_at, state.holder)
@@ -403,7 +403,7 @@ def _new_record(plan: Plan, profile: RecordProfile, now: int) -> Loaded:
     return Loaded(record, now, handle=handle, secret=secret, version=version)
 
 
-def _renew(plan: Plan, profile: RecordProfile, after: Loaded, now: int) -> float:
+def _plan_renewal(plan: Plan, profile: RecordProfile, after: Loaded, now: int) -> float:
     """Plan a new cookie for a session on the server; when the session ends then."""
     value, ends_at, due_at = _seal(plan, after.handle + after.secret, after.record, now)
     plan.after = replace(after, renewed_at=now, stale=False, ends_at=ends_at, due_at=due_at)

@@ -144,7 +144,7 @@ class Repository:
         if len(data) <= MAX_KNOWN:
             self._known.put(token.handle, (token, data, loaded))
 
-    # -- commit -------------------------------------------------------------------------------------------------------
+    # -- write --------------------------------------------------------------------------------------------------------
 
     async def create(self, step: Create) -> Loaded:
         after = step.after
@@ -152,7 +152,7 @@ class Repository:
             raise errors.SessionConflict(f"a record {after.handle.hex()} is there already, against all odds")
         return after
 
-    async def commit(self, step: Commit) -> Loaded | None:
+    async def update(self, step: Commit) -> Loaded | None:
         """Swap the change in; on a newer record of the same epoch, merge it into that.
 
         Returns:
@@ -163,17 +163,17 @@ class Repository:
             LeaseExpired: the lease ran out, or belongs to somebody else.
             SerializationError: the merged record is too large.
         """
-        kept = await self.try_commit(step)
+        kept = await self.try_update(step)
         return await self.resolve(step, kept) if isinstance(kept, Conflict) else kept
 
-    async def try_commit(self, step: Commit, current: Loaded | None = None) -> Loaded | Conflict | None:
-        """One try of ``commit``, which is one verb; usually the only one.
+    async def try_update(self, step: Commit, current: Loaded | None = None) -> Loaded | Conflict | None:
+        """One try of ``update``, which is one verb; usually the only one.
 
         Args:
             current: the record as it was found last; None: as it was loaded, if nobody queues for it.
 
         Returns:
-            As ``commit``; or the conflict, to be resolved.
+            As ``update``; or the conflict, to be resolved.
         """
         loaded, change, version, codec = step.loaded, step.change, step.version, self._codec
         if current is None:
@@ -200,11 +200,11 @@ class Repository:
         return Conflict(found) if found.record.epoch == loaded.record.epoch else None
 
     async def resolve(self, step: Commit, conflict: Conflict) -> Loaded | None:
-        """The further tries of ``commit``: in turn with those of this process that met a conflict, too."""
+        """The further tries of ``update``: in turn with those of this process that met a conflict, too."""
         handle = step.loaded.handle
         async with KeyedLock(self._store, handle):
             for attempt in range(COMMIT_ATTEMPTS):
-                kept = await self.try_commit(step, conflict.found)
+                kept = await self.try_update(step, conflict.found)
                 if not isinstance(kept, Conflict):
                     return kept
                 conflict = kept
