@@ -11,18 +11,9 @@ from msgspec.msgpack import Ext
 
 from .._engine.cache import Cache
 from ..exceptions import MalformedSession
-from .base import (
-    MAX_BYTES,
-    MAX_DEPTH,
-    MAY_HAVE_MANY_KEYS,
-    Attribute,
-    LimitedSerializer,
-    TooMuch,
-    Walker,
-    check_shape,
-    is_native,
-)
-from .types import FROZENSET, LEAVES, PLAIN, READERS, REGISTERED, SCALARS, SET, TUPLE, Registered, describe, hint
+from .base import MAX_BYTES, MAX_DEPTH, FEW_KEYS, Attribute, LimitedSerializer, TooMuch, Walker, check_shape, room_left
+from .types import COLLECTIONS, FROZENSET, LEAVES, PLAIN, READERS, REGISTERED, SCALARS, SET, TUPLE
+from .types import Registered, describe, hint
 
 T = TypeVar("T")
 
@@ -52,7 +43,10 @@ class _PackWalker(Walker):
         if cls in PLAIN:
             return value
         if convert := LEAVES.get(cls):
-            return self.leaf(convert, value)
+            try:
+                return convert(value)
+            except ValueError as exc:
+                raise self.error(str(exc)) from exc
         if write := _CONTAINERS.get(cls):
             return write(self, value, depth)
         if kind := self.kinds.get(cls):
@@ -95,13 +89,9 @@ class _PackWalker(Walker):
         return Ext(REGISTERED, _encode([kind.name, written]))
 
 
-_CONTAINERS: dict[type, Callable[[_PackWalker, Any, int], object]] = {
-    list: _PackWalker.items,
-    dict: _PackWalker.mapping,
-    tuple: _PackWalker.tuple,
-    set: _PackWalker.set,
-    frozenset: _PackWalker.set,
-}
+_CONTAINERS: dict[type, Callable[[_PackWalker, Any, int], object]]
+_CONTAINERS = {list: _PackWalker.items, dict: _PackWalker.mapping, tuple: _PackWalker.tuple}
+_CONTAINERS |= {set: _PackWalker.set, frozenset: _PackWalker.set}
 
 
 def _join(pairs: Collection[tuple[bytes, bytes]]) -> bytes:
@@ -119,12 +109,6 @@ class Reader:
 
     def __init__(self, names: Mapping[str, Registered]) -> None:
         self._names = names
-        self._readers: dict[int, Callable[[memoryview], object]] = READERS | {
-            TUPLE: lambda payload: tuple(self._array(payload)),
-            SET: lambda payload: set(self._array(payload)),
-            FROZENSET: lambda payload: frozenset(self._array(payload)),
-            REGISTERED: self._registered,
-        }
         self._decoders: dict[Any, Callable[[bytes | memoryview], Any]] = {
             form: msgspec.msgpack.Decoder(form, ext_hook=self.extension).decode for form in (Any, PARTS)
         }
@@ -139,8 +123,12 @@ class Reader:
             raise MalformedSession("the stored value is not readable MessagePack") from exc
 
     def extension(self, code: int, payload: memoryview) -> object:
-        if reader := self._readers.get(code):
-            return reader(payload)
+        if read := READERS.get(code):
+            return read(payload)
+        if collect := COLLECTIONS.get(code):
+            return collect(self._array(payload))
+        if code == REGISTERED:
+            return self._registered(payload)
         raise MalformedSession(f"extension code {code} is unknown")
 
     def _array(self, payload: memoryview) -> list[Any]:
@@ -211,7 +199,7 @@ class MessagePackSerializer(LimitedSerializer):
 
     def __init__(self, types: Iterable[type] = (), *, max_bytes: int = MAX_BYTES) -> None:
         super().__init__(max_bytes=max_bytes)
-        self._unchecked = min(max_bytes, MAY_HAVE_MANY_KEYS)  # bytes up to which no limit can be exceeded but the depth
+        self._unchecked = min(max_bytes, FEW_KEYS)  # bytes up to which no limit can be exceeded but the depth
         self._kinds: dict[type, Registered] = {}
         self._names: dict[str, Registered] = {}
         self._reader = Reader(self._names)
@@ -250,9 +238,9 @@ class MessagePackSerializer(LimitedSerializer):
     def dumps(self, value: object) -> bytes:
         try:
             # msgspec alone would write tuples, sets, datetimes, dataclasses... and lose their types.
-            data = _encode(value) if is_native(value, SCALARS, SCALARS, self.max_bytes) else None
-        except (OverflowError, UnicodeEncodeError):
-            data = None  # a large int, or a str that the walker will point at
+            data = _encode(value) if room_left(value, SCALARS, SCALARS, self.max_bytes) >= 0 else None
+        except (OverflowError, RecursionError, UnicodeEncodeError):
+            data = None  # a large int, too deep, or a str that the walker will point at
         if data is None:
             data = _PackWalker(self.max_bytes, self._kinds).dumps(value, _encode)
         elif len(data) <= self._unchecked:
@@ -261,14 +249,11 @@ class MessagePackSerializer(LimitedSerializer):
 
     def dumps_again(self, value: dict[Any, Any], before: bytes) -> bytes:
         known = self._decoded.get(before)
-        if known is None:
-            # Each of these looks at sixteen bytes at once; together they take half the time of one translate().
-            extends = (
-                0xC7 in before or 0xC8 in before or 0xC9 in before or 0xD4 in before
-                or 0xD5 in before or 0xD6 in before or 0xD7 in before or 0xD8 in before
-            )  # fmt: skip
-        else:
-            extends = known.extends
+        # Each of these looks at sixteen bytes at once; together they take half the time of one translate().
+        extends = known.extends if known is not None else (
+            0xC7 in before or 0xC8 in before or 0xC9 in before or 0xD4 in before
+            or 0xD5 in before or 0xD6 in before or 0xD7 in before or 0xD8 in before
+        )  # fmt: skip
         # Without an extension before there is no value of a type that msgspec would write as another one.
         if not extends:
             try:
@@ -278,9 +263,6 @@ class MessagePackSerializer(LimitedSerializer):
             except (OverflowError, UnicodeEncodeError):
                 pass  # a large int, or a str that the walker will point at
         return super().dumps_again(value, before)
-
-    def loads(self, data: bytes) -> object:
-        return self._read(data)
 
     def loads_again(self, data: bytes) -> object:
         known = self._decoded.get(data)
@@ -297,12 +279,12 @@ class MessagePackSerializer(LimitedSerializer):
         return value
 
     def _take_apart(self, data: bytes, values: dict[str, Any]) -> DecodedDict:
-        others, scalars = b"", values.copy()
-        if not SCALARS.issuperset(map(type, values.values())):
-            mutable = {key: None for key, value in values.items() if type(value) not in SCALARS}
+        others = b""
+        mutable = {key: None for key, value in values.items() if type(value) not in SCALARS}
+        if mutable:
             parts = self._reader.load(data, PARTS)
-            others, scalars = self._join({key: bytes(parts[key]) for key in mutable}), values | mutable
-        return DecodedDict(scalars, others, bool(data.translate(None, _NOT_EXTENSION)))
+            others = self._join({key: bytes(parts[key]) for key in mutable})
+        return DecodedDict(values | mutable, others, bool(data.translate(None, _NOT_EXTENSION)))
 
     def split(self, data: bytes) -> dict[Any, bytes]:
         return {key: bytes(part) for key, part in self._read(data, PARTS).items()}
