@@ -213,10 +213,9 @@ class Views:
             TypeError: the class cannot be a model, or the default makes something else.
         """
         shape = describe(cls)
-        view = self._views.get(cls)
-        if view is None:
-            view = self._views[cls] = self._open(cls, shape, values, default)
-        return cast(T, view.model)
+        if cls not in self._views:
+            self._views[cls] = self._open(cls, shape, values, default)
+        return cast(T, self._views[cls].model)
 
     def _open(self, cls: type[T], shape: Shape, values: Mapping[Any, Any], default: Callable[[], T] | None) -> View[T]:
         known = {field: values[field] for field in shape.fields if field in values}

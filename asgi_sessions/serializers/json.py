@@ -1,7 +1,6 @@
 """JSON, for those who read the store with other tools."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from types import NoneType
 from typing import Any, ClassVar
 
@@ -9,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from ..exceptions import MalformedSession
-from .base import MAX_DEPTH, FEW_KEYS, LimitedSerializer, LONE_SURROGATES, Walker, check_shape, room_left
+from .base import FEW_KEYS, LONE_SURROGATES, MAX_DEPTH, LimitedSerializer, Walker, check_shape, room_left
 
 _encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode
@@ -92,12 +91,13 @@ class JSONSerializer(LimitedSerializer):
         return self._check_written(data, _may_exceed(data))
 
     def _encode(self, value: object) -> bytes:
-        # What is too deep, a large int, or a str with surrogates: the walker will point at it.
-        with suppress(RecursionError, ValueError):
+        try:
             if room_left(value, _JSON_SCALARS, _JSON_KEYS, self.max_bytes) >= 0:
                 data = _encode_json(value)
                 if b"null" not in data or _decode_json(data) == value:  # msgspec writes null for NaN and infinity, too
                     return data
+        except (RecursionError, ValueError):
+            pass  # too deep, a large int, or a str that the walker will point at
         return _JSONWalker(self.max_bytes).dumps(value, _encode_json)
 
     def _read(self, data: bytes, decode: Callable[[bytes], Any] = _decode_json) -> Any:

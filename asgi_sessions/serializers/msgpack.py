@@ -11,9 +11,8 @@ from msgspec.msgpack import Ext
 
 from .._engine.cache import Cache
 from ..exceptions import MalformedSession
-from .base import MAX_BYTES, MAX_DEPTH, FEW_KEYS, Attribute, LimitedSerializer, TooMuch, Walker, check_shape, room_left
-from .types import COLLECTIONS, FROZENSET, LEAVES, PLAIN, READERS, REGISTERED, SCALARS, SET, TUPLE
-from .types import Registered, describe, hint
+from .base import FEW_KEYS, MAX_BYTES, MAX_DEPTH, Attribute, LimitedSerializer, TooMuch, Walker, check_shape, room_left
+from .types import CODES, COLLECTIONS, LEAVES, PLAIN, READERS, REGISTERED, SCALARS, Registered, describe, hint
 
 T = TypeVar("T")
 
@@ -68,13 +67,12 @@ class _PackWalker(Walker):
         return Raw(_join([(_encode(key), _encode(item)) for key, item in pairs]))
 
     def tuple(self, value: Collection[object], depth: int) -> Ext:
-        return Ext(TUPLE, _encode(self.items(value, depth)))
+        return Ext(CODES[tuple], _encode(self.items(value, depth)))
 
     def set(self, value: Collection[object], depth: int) -> Ext:
         self.enter(len(value), depth, keys=len(value))
         elements = sorted(_encode(self.write(item, depth + 1)) for item in value)
-        code = SET if type(value) is set else FROZENSET
-        return Ext(code, _encode([Raw(element) for element in elements]))
+        return Ext(CODES[type(value)], _encode([Raw(element) for element in elements]))
 
     def registered(self, kind: Registered, value: object, depth: int) -> Ext:
         self.enter(1, depth)
@@ -279,12 +277,12 @@ class MessagePackSerializer(LimitedSerializer):
         return value
 
     def _take_apart(self, data: bytes, values: dict[str, Any]) -> DecodedDict:
-        others = b""
-        mutable = {key: None for key, value in values.items() if type(value) not in SCALARS}
-        if mutable:
+        others, scalars = b"", values.copy()
+        if not SCALARS.issuperset(map(type, values.values())):
+            mutable = {key: None for key, value in values.items() if type(value) not in SCALARS}
             parts = self._reader.load(data, PARTS)
-            others = self._join({key: bytes(parts[key]) for key in mutable})
-        return DecodedDict(values | mutable, others, bool(data.translate(None, _NOT_EXTENSION)))
+            others, scalars = self._join({key: bytes(parts[key]) for key in mutable}), values | mutable
+        return DecodedDict(scalars, others, bool(data.translate(None, _NOT_EXTENSION)))
 
     def split(self, data: bytes) -> dict[Any, bytes]:
         return {key: bytes(part) for key, part in self._read(data, PARTS).items()}

@@ -39,7 +39,7 @@ from msgspec.msgpack import Ext
 from ..exceptions import MalformedSession
 from .base import LONE_SURROGATES
 
-TUPLE, SET, FROZENSET, INT, REGISTERED = 1, 2, 3, 4, 12  # codes; the others stand in _EXTENSIONS
+INT, REGISTERED = 4, 12  # codes; the others stand in COLLECTIONS and _EXTENSIONS
 MAX_INT_BYTES = 1024  # bytes of an int's magnitude
 
 _EPOCH = datetime(1970, 1, 1)  # wall clock: the offset, if any, is written beside it
@@ -116,7 +116,8 @@ PLAIN = SCALARS - {str, int}  # these are written as they are, whatever their va
 LEAVES: dict[type, Callable[[Any], object]] = {cls: _writer(code, pack) for code, cls, pack, _ in _EXTENSIONS}
 LEAVES |= {str: _write_str, int: _write_int}
 READERS = {INT: _unpack_int, **{code: unpack for code, _, _, unpack in _EXTENSIONS}}
-COLLECTIONS: dict[int, Callable[[list[Any]], object]] = {TUPLE: tuple, SET: set, FROZENSET: frozenset}
+COLLECTIONS: dict[int, Callable[[list[Any]], object]] = {1: tuple, 2: set, 3: frozenset}
+CODES = {cls: code for code, cls in COLLECTIONS.items()}
 
 
 class Registered(NamedTuple):
@@ -162,7 +163,8 @@ class Fields:
         self.names = tuple(init)
         self._init = frozenset(name for name in init if init[name])
         self.unknown = sorted(parameters.keys() - self._init)
-        self.required = [name for name in parameters if parameters[name].default is inspect.Parameter.empty]
+        needed = {name for name in parameters if parameters[name].default is inspect.Parameter.empty}
+        self.required = [name for name in init if name in needed]
         self._cls = cls
         self._later = init.keys() - self._init
 
