@@ -93,9 +93,7 @@ def _collect(header: bytes, name: bytes, at: int, values: list[bytes]) -> None:
         if equals and key.strip(_WSP) == name and value not in values:
             values.append(value)
             if len(values) > MAX_CANDIDATES:
-                raise DuplicateCookie(
-                    f"more than {MAX_CANDIDATES} different cookies are named {name.decode('latin-1')!r}"
-                )
+                raise DuplicateCookie(f"more than {MAX_CANDIDATES} different cookies are named {name.decode()!r}")
         start, at = end + 1, header.find(name, end)
 
 
@@ -152,10 +150,10 @@ class CookieOptions:
     def __post_init__(self) -> None:
         _check_path(self.path)
         object.__setattr__(self, "path", str.__str__(self.path))
-        _check_flag("http_only", self.http_only)
-        _check_flag("partitioned", self.partitioned)
-        if self.https_only is not None:
-            _check_flag("https_only", self.https_only)
+        for option, kinds in {"http_only": bool, "partitioned": bool, "https_only": bool | None}.items():
+            value = getattr(self, option)
+            if not isinstance(value, kinds):
+                raise TypeError(f"{option}={value!r}: write True or False, not {type(value).__name__}")
         object.__setattr__(self, "domain", _normal_domain(self.domain))
         object.__setattr__(self, "same_site", _normal_same_site(self.same_site))
         if self.same_site == "none":
@@ -189,11 +187,6 @@ class CookieOptions:
     def _check_secure(self, what: str) -> None:
         if self.https_only is False:
             raise ValueError(f"https_only=False: browsers refuse {what} without Secure; write None or True")
-
-
-def _check_flag(option: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{option}={value!r}: write True or False, not {type(value).__name__}")
 
 
 def _check_path(path: object) -> None:
@@ -287,12 +280,10 @@ class CookieWriter:
 
 
 def _tail(options: CookieOptions, secure: bool) -> bytes:
-    tail = "; HttpOnly" if options.http_only else ""
+    tail = b"; HttpOnly" if options.http_only else b""
     if options.same_site:
-        tail += f"; SameSite={options.same_site.capitalize()}"
-    tail += "; Secure" if secure else ""
-    tail += "; Partitioned" if options.partitioned else ""
-    return tail.encode("ascii")
+        tail += b"; SameSite=" + options.same_site.capitalize().encode()
+    return tail + (b"; Secure" if secure else b"") + (b"; Partitioned" if options.partitioned else b"")
 
 
 def add_headers(headers: Headers, cookies: Iterable[bytes]) -> None:

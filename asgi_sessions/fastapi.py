@@ -19,7 +19,7 @@ The dependency shows as a cookie security scheme in the OpenAPI document.
 import logging
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends
 from fastapi.openapi.models import APIKey, APIKeyIn
@@ -37,59 +37,43 @@ logger = logging.getLogger("asgi_sessions")
 M = TypeVar("M")
 
 _DEFAULT = "session"  # the name of the middleware's own session
+_HINT = "Set by the server; nothing to fill in."
+_WRONG_NAME = "session %r: its cookie is %r, but %r in the OpenAPI document; write use_session(%scookie_name=%r)"
 _NOT_IN_COMPONENT = re.compile(r"[^A-Za-z0-9._-]")  # OpenAPI 3.1, Components Object
 
 
-class _Cookie(SecurityBase):
+class _SessionCookie(SecurityBase):
     """Loads one session, and shows as its cookie in the OpenAPI document."""
 
     def __init__(self, name: str | None, store: Store | None, cookie_name: str | None) -> None:
         self.name, self.store = name, store
         self.cookie_name = cookie_name or name or _DEFAULT
-        self.scheme_name = _scheme_name(name or _DEFAULT)
-        self.model = APIKey.model_validate(
-            {"in": APIKeyIn.cookie, "name": self.cookie_name, "description": "Set by the server; nothing to fill in."}
-        )
+        own = name in (None, "", _DEFAULT)
+        self.scheme_name = _DEFAULT if own else _NOT_IN_COMPONENT.sub("_", f"{name}-session")
+        self.model = APIKey.model_validate({"in": APIKeyIn.cookie, "name": self.cookie_name, "description": _HINT})
         self._checked = False
 
-    async def load(self, connection: HTTPConnection) -> Session:
+    async def __call__(self, connection: HTTPConnection) -> Any:
         session = await get_sessions(connection).get(self.name, store=self.store)
-        if not self._checked:
-            self._check(session)
+        configured = session.cookie_name
+        # The document is made outside of any request, where nobody knows how the middleware was configured.
+        if not self._checked and configured != self.cookie_name:
+            name = f"{self.name!r}, " if self.name else ""
+            logger.warning(_WRONG_NAME, session.name, configured, self.cookie_name, name, configured)
+        self._checked = True
         return session
 
-    def _check(self, session: Session) -> None:
-        """The document is made outside of any request, where nobody knows how the middleware was configured."""
-        self._checked = True
-        configured = session.cookie_name
-        if configured != self.cookie_name:
-            logger.warning(
-                "session %r: its cookie is %r, but %r in the OpenAPI document; write use_session(%scookie_name=%r)",
-                session.name,
-                configured,
-                self.cookie_name,
-                f"{self.name!r}, " if self.name else "",
-                configured,
-            )
 
+class _ModelCookie(_SessionCookie):
+    """Loads one session, and gives it out as an object."""
 
-class _SessionCookie(_Cookie):
-    async def __call__(self, connection: HTTPConnection) -> Session:
-        return await self.load(connection)
-
-
-class _ModelCookie(_Cookie, Generic[M]):
-    def __init__(self, cls: type[M], default: Callable[[], M] | None, *session: Any) -> None:
+    def __init__(self, cls: type, default: Callable[[], Any] | None, *session: Any) -> None:
         super().__init__(*session)
         self.cls, self.default = cls, default
 
-    async def __call__(self, connection: HTTPConnection) -> M:
-        await self.load(connection)
+    async def __call__(self, connection: HTTPConnection) -> Any:
+        await super().__call__(connection)
         return await get_sessions(connection).model(self.name, self.cls, default=self.default)
-
-
-def _scheme_name(name: str) -> str:
-    return _DEFAULT if name == _DEFAULT else _NOT_IN_COMPONENT.sub("_", f"{name}-session")
 
 
 def use_session(name: str | None = None, *, store: Store | None = None, cookie_name: str | None = None) -> Any:

@@ -7,9 +7,8 @@ and back. A view is one model of one session; it remembers how the fields were e
 
 import dataclasses
 import enum
-import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -21,6 +20,7 @@ from msgspec import UNSET
 
 from .exceptions import ModelMismatch, SerializationError
 from .serializers import Serializer
+from .serializers.types import Fields, by_field_name, is_pydantic
 
 T = TypeVar("T")
 Values = dict[str, Any]
@@ -49,24 +49,25 @@ class Misfit(Exception):
 class FieldShape:
     """The shape of a dataclass or struct, field by field; renaming, tags and arrays count for nested ones only."""
 
-    def __init__(self, cls: type, types: Values, init: frozenset[str], required: frozenset[str]) -> None:
-        if extra := inspect.signature(cls).parameters.keys() - init:
-            raise TypeError(f"{cls.__qualname__} is no model of a session: {sorted(extra)} are no fields")
-        self.fields = tuple(types)
-        self._cls, self._types, self._init, self._required = cls, types, init, required
+    def __init__(self, cls: type) -> None:
+        made = Fields(cls)
+        if made.unknown:
+            raise TypeError(f"{cls.__qualname__} is no model of a session: {made.unknown} are no fields")
+        self.fields, self._required, self._make = made.names, made.required, made.make
+        if issubclass(cls, msgspec.Struct):
+            self._types = {field.name: field.type for field in msgspec.structs.fields(cls)}
+        else:
+            self._types = get_type_hints(cls, include_extras=True)
 
     def load(self, values: Values, serializer: Serializer) -> Any:
-        for field in self.fields:
-            if field in self._required and field not in values:
+        for field in self._required:
+            if field not in values:
                 raise Misfit(field, "it is missing")
         found = {field: _convert(field, values[field], self._types[field]) for field in self.fields if field in values}
         try:
-            model = self._cls(**{field: value for field, value in found.items() if field in self._init})
+            return self._make(found)
         except (TypeError, ValueError) as exc:  # of a __post_init__
             raise Misfit(None, f"{type(exc).__name__}: {exc}") from exc
-        for field in found.keys() - self._init:
-            object.__setattr__(model, field, found[field])  # also in frozen ones
-        return model
 
     def state(self, model: Any) -> Values:
         state = {field: getattr(model, field, UNSET) for field in self.fields}
@@ -81,8 +82,7 @@ class PydanticShape:
             raise TypeError(f"{cls.__qualname__} is no model of a session: its fields must be known beforehand")
         self.fields = tuple(cls.model_fields)
         self._cls = cls
-        by_name = "by_name" in inspect.signature(cls.model_validate).parameters  # pydantic 2.11
-        self._options: Values = {"by_alias": False, "by_name": True} if by_name else {}
+        self._options = by_field_name(cls)
 
     def load(self, values: Values, serializer: Serializer) -> Any:
         try:
@@ -121,22 +121,9 @@ def describe(cls: Any) -> Shape:
 
 @lru_cache(_MAX_SHAPES)
 def _describe(cls: Any) -> Shape | None:
-    if issubclass(cls, msgspec.Struct):
-        every = msgspec.structs.fields(cls)
-        types = {field.name: field.type for field in every}
-        return FieldShape(cls, types, frozenset(types), frozenset(f.name for f in every if f.required))
-    if dataclasses.is_dataclass(cls):
-        return _describe_dataclass(cls)
-    return PydanticShape(cls) if hasattr(cls, "model_dump") and hasattr(cls, "model_validate") else None
-
-
-def _describe_dataclass(cls: Any) -> Shape:
-    hints = get_type_hints(cls, include_extras=True)
-    every = dataclasses.fields(cls)
-    missing = dataclasses.MISSING
-    required = [f.name for f in every if f.init and f.default is missing and f.default_factory is missing]
-    init = [f.name for f in every if f.init]
-    return FieldShape(cls, {f.name: hints[f.name] for f in every}, frozenset(init), frozenset(required))
+    if issubclass(cls, msgspec.Struct) or dataclasses.is_dataclass(cls):
+        return FieldShape(cls)
+    return PydanticShape(cls) if is_pydantic(cls) else None
 
 
 def _convert(field: str, value: object, declared: Any) -> object:
@@ -163,11 +150,8 @@ def plain(value: Any, *, text: bool) -> Any:
         return plain(value.value, text=text)
     if isinstance(value, dict):
         return {plain(key, text=text): plain(item, text=text) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        items = [plain(item, text=text) for item in value]
-        return tuple(items) if isinstance(value, tuple) and not text else items
-    if isinstance(value, set | frozenset):
-        return _plain_set(value, text=text)
+    if isinstance(value, list | tuple | set | frozenset):
+        return _plain_items(value, text=text)
     if isinstance(value, msgspec.Struct):
         return _plain_struct(value, text=text)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -175,8 +159,10 @@ def plain(value: Any, *, text: bool) -> Any:
     return msgspec.to_builtins(value) if text and isinstance(value, _AS_TEXT) else value
 
 
-def _plain_set(value: set[Any] | frozenset[Any], *, text: bool) -> Any:
+def _plain_items(value: Collection[Any], *, text: bool) -> Any:
     items = [plain(item, text=text) for item in value]
+    if isinstance(value, list | tuple):
+        return tuple(items) if isinstance(value, tuple) and not text else items
     if text or any(isinstance(item, list | dict | set) for item in items):
         return sorted(items, key=repr)  # the same in every process
     return frozenset(items) if isinstance(value, frozenset) else set(items)
@@ -227,10 +213,9 @@ class Views:
             TypeError: the class cannot be a model, or the default makes something else.
         """
         shape = describe(cls)
-        view = self._views.get(cls)
-        if view is None:
-            view = self._views[cls] = self._open(cls, shape, values, default)
-        return cast(T, view.model)
+        if cls not in self._views:
+            self._views[cls] = self._open(cls, shape, values, default)
+        return cast(T, self._views[cls].model)
 
     def _open(self, cls: type[T], shape: Shape, values: Mapping[Any, Any], default: Callable[[], T] | None) -> View[T]:
         known = {field: values[field] for field in shape.fields if field in values}

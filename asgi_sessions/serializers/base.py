@@ -11,7 +11,7 @@ from ..exceptions import MalformedSession, SerializationError
 MAX_BYTES = 1024 * 1024  # bytes of one encoded value
 MAX_DEPTH = 64  # containers inside each other; the outermost is the first
 MAX_KEYS = 100_000  # keys of dicts and elements of sets, all together
-MAY_HAVE_MANY_KEYS = 2 * MAX_KEYS  # bytes; a key takes one, its value another one
+FEW_KEYS = 2 * MAX_KEYS  # bytes that cannot hold more keys: a key takes one, its value another one
 
 
 class Serializer(ABC):
@@ -93,6 +93,9 @@ class LimitedSerializer(Serializer):
             raise ValueError(f"max_bytes={max_bytes!r} must be at least 1")
         self.max_bytes = max_bytes
 
+    def loads(self, data: bytes) -> object:
+        return self._read(data)
+
     @abstractmethod
     def _read(self, data: bytes) -> object:
         """Decode, whatever a subclass makes of ``loads``."""
@@ -112,6 +115,8 @@ class LimitedSerializer(Serializer):
                 raise SerializationError("", str(exc)) from exc
         return data
 
+
+LONE_SURROGATES = "a str with lone surrogates cannot be stored"
 
 _SETS: frozenset[type] = frozenset({set, frozenset})
 _SEQUENCES: frozenset[type] = frozenset({list, tuple}) | _SETS
@@ -142,16 +147,14 @@ def check_shape(value: object, containers: int | None = None) -> None:
     raise TooMuch(f"nested more than {MAX_DEPTH} levels deep")
 
 
-def is_native(value: Any, scalars: frozenset[type], keys: frozenset[type], room: int) -> bool:
-    """Whether nothing but ``scalars``, lists and dicts is in there, all of exactly these types, within the limits."""
-    try:
-        return _room_left(value, scalars, keys, room, MAX_DEPTH) >= 0
-    except RecursionError:  # Python's stack was almost used up before
-        return False
+def room_left(value: Any, scalars: frozenset[type], keys: frozenset[type], room: int, depth: int = MAX_DEPTH) -> int:
+    """Below 0 unless it is made of exactly ``scalars``, lists and dicts, within the limits.
 
+    An element takes a byte of the room: small structures can unfold into huge ones.
 
-def _room_left(value: Any, scalars: frozenset[type], keys: frozenset[type], room: int, depth: int) -> int:
-    """-1: not native. An element takes a byte of the room: small structures can unfold into huge ones."""
+    Raises:
+        RecursionError: Python's stack was almost used up before.
+    """
     cls = type(value)
     if cls is dict:
         if not keys.issuperset(map(type, value)):
@@ -166,22 +169,15 @@ def _room_left(value: Any, scalars: frozenset[type], keys: frozenset[type], room
         return -1
     for item in value:
         if type(item) not in scalars:
-            room = _room_left(item, scalars, keys, room, depth - 1)
+            room = room_left(item, scalars, keys, room, depth - 1)
         if room < 0:
             return -1
     return room
 
 
-_BASES: dict[type, Callable[[Any], object]] = {
-    # The conversions go past what a subclass may override: the value counts, not how it likes to be shown.
-    str: str.__str__,
-    int: int.__int__,
-    float: float.__float__,
-    bytes: bytes.__bytes__,
-    list: list,
-    dict: dict,
-    tuple: tuple,
-}
+_BASES: dict[type, Callable[[Any], object]] = {list: list, dict: dict, tuple: tuple}
+# These conversions go past what a subclass may override: the value counts, not how it likes to be shown.
+_BASES |= {str: str.__str__, int: int.__int__, float: float.__float__, bytes: bytes.__bytes__}
 _KEY_REPR = reprlib.Repr()
 _KEY_REPR.maxstring = _KEY_REPR.maxother = 80
 
@@ -198,8 +194,7 @@ class Walker(ABC):
     __slots__ = ("keys", "limit", "room", "steps")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.room = limit
+        self.limit = self.room = limit
         self.keys = MAX_KEYS
         self.steps: list[object] = []
 
@@ -227,12 +222,6 @@ class Walker(ABC):
         if self.keys < 0:
             raise self.error(f"holds more than {MAX_KEYS} keys")
 
-    def leaf(self, convert: Callable[[Any], object], value: object) -> object:
-        try:
-            return convert(value)
-        except ValueError as exc:
-            raise self.error(str(exc)) from exc
-
     def items(self, value: Collection[object], depth: int) -> list[object]:
         self.enter(len(value), depth)
         written = []
@@ -247,11 +236,3 @@ class Walker(ABC):
             if isinstance(value, base):
                 return self.write(convert(value), depth)
         raise self.error(f"{type(value).__qualname__} objects cannot be stored; {hint}")
-
-
-def check_text(value: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError as exc:
-        raise ValueError("a str with lone surrogates cannot be stored") from exc
-    return value

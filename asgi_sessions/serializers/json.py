@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from ..exceptions import MalformedSession
-from .base import MAX_DEPTH, MAY_HAVE_MANY_KEYS, LimitedSerializer, Walker, check_shape, check_text, is_native
+from .base import FEW_KEYS, LONE_SURROGATES, MAX_DEPTH, LimitedSerializer, Walker, check_shape, room_left
 
 _encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode
@@ -19,27 +19,7 @@ _JSON_KEYS: frozenset[type] = frozenset({str})
 _JSON_HINT = "JSON has no such type: use the default MessagePack serializer, or convert it"
 
 
-def _write_json_int(value: int) -> int:
-    try:
-        _encode_json(value)
-    except ValueError as exc:
-        raise ValueError("an int of more than 4300 digits cannot be stored as JSON") from exc
-    return value
-
-
-def _write_json_float(value: float) -> float:
-    if value - value != 0:
-        raise ValueError(f"{value!r} cannot be stored; {_JSON_HINT}")
-    return value
-
-
-_JSON_LEAVES: dict[type, Callable[[Any], object]] = {
-    str: check_text,
-    int: _write_json_int,
-    float: _write_json_float,
-    bool: bool,
-    NoneType: lambda value: value,
-}
+_JSON_FAULTS = {int: "an int of more than 4300 digits cannot be stored as JSON", str: LONE_SURROGATES}
 
 
 class _JSONWalker(Walker):
@@ -47,8 +27,14 @@ class _JSONWalker(Walker):
 
     def write(self, value: object, depth: int) -> object:
         cls = type(value)
-        if convert := _JSON_LEAVES.get(cls):
-            return self.leaf(convert, value)
+        if cls in _JSON_SCALARS:
+            try:
+                written = _encode_json(value)
+            except ValueError as exc:
+                raise self.error(_JSON_FAULTS[cls]) from exc
+            if written == b"null" and value is not None:
+                raise self.error(f"{value!r} cannot be stored; {_JSON_HINT}")
+            return value
         if isinstance(value, dict):
             return self.mapping(value, depth)
         if isinstance(value, list | tuple):
@@ -77,7 +63,7 @@ class _JSONWalker(Walker):
 
 
 def _may_exceed(data: bytes) -> bool:
-    return data.count(b"[") + data.count(b"{") > MAX_DEPTH or len(data) > MAY_HAVE_MANY_KEYS
+    return data.count(b"[") + data.count(b"{") > MAX_DEPTH or len(data) > FEW_KEYS
 
 
 class JSONSerializer(LimitedSerializer):
@@ -94,10 +80,7 @@ class JSONSerializer(LimitedSerializer):
 
     def dumps(self, value: object) -> bytes:
         data = self._encode(value)
-        return self._check_written(data, len(data) > MAY_HAVE_MANY_KEYS)
-
-    def loads(self, data: bytes) -> object:
-        return self._read(data)
+        return self._check_written(data, len(data) > FEW_KEYS)
 
     def split(self, data: bytes) -> dict[Any, bytes]:
         return {key: bytes(part) for key, part in self._read(data, _split_json).items()}
@@ -108,14 +91,13 @@ class JSONSerializer(LimitedSerializer):
         return self._check_written(data, _may_exceed(data))
 
     def _encode(self, value: object) -> bytes:
-        if is_native(value, _JSON_SCALARS, _JSON_KEYS, self.max_bytes):
-            try:
+        try:
+            if room_left(value, _JSON_SCALARS, _JSON_KEYS, self.max_bytes) >= 0:
                 data = _encode_json(value)
-            except ValueError:
-                pass  # a large int, or a str that the walker will point at
-            else:
                 if b"null" not in data or _decode_json(data) == value:  # msgspec writes null for NaN and infinity, too
                     return data
+        except (RecursionError, ValueError):
+            pass  # too deep, a large int, or a str that the walker will point at
         return _JSONWalker(self.max_bytes).dumps(value, _encode_json)
 
     def _read(self, data: bytes, decode: Callable[[bytes], Any] = _decode_json) -> Any:

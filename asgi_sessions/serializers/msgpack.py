@@ -11,18 +11,8 @@ from msgspec.msgpack import Ext
 
 from .._engine.cache import Cache
 from ..exceptions import MalformedSession
-from .base import (
-    MAX_BYTES,
-    MAX_DEPTH,
-    MAY_HAVE_MANY_KEYS,
-    Attribute,
-    LimitedSerializer,
-    TooMuch,
-    Walker,
-    check_shape,
-    is_native,
-)
-from .types import FROZENSET, LEAVES, PLAIN, READERS, REGISTERED, SCALARS, SET, TUPLE, Registered, describe, hint
+from .base import FEW_KEYS, MAX_BYTES, MAX_DEPTH, Attribute, LimitedSerializer, TooMuch, Walker, check_shape, room_left
+from .types import CODES, COLLECTIONS, LEAVES, PLAIN, READERS, REGISTERED, SCALARS, Registered, describe, hint
 
 T = TypeVar("T")
 
@@ -52,7 +42,10 @@ class _PackWalker(Walker):
         if cls in PLAIN:
             return value
         if convert := LEAVES.get(cls):
-            return self.leaf(convert, value)
+            try:
+                return convert(value)
+            except ValueError as exc:
+                raise self.error(str(exc)) from exc
         if write := _CONTAINERS.get(cls):
             return write(self, value, depth)
         if kind := self.kinds.get(cls):
@@ -74,13 +67,12 @@ class _PackWalker(Walker):
         return Raw(_join([(_encode(key), _encode(item)) for key, item in pairs]))
 
     def tuple(self, value: Collection[object], depth: int) -> Ext:
-        return Ext(TUPLE, _encode(self.items(value, depth)))
+        return Ext(CODES[tuple], _encode(self.items(value, depth)))
 
     def set(self, value: Collection[object], depth: int) -> Ext:
         self.enter(len(value), depth, keys=len(value))
         elements = sorted(_encode(self.write(item, depth + 1)) for item in value)
-        code = SET if type(value) is set else FROZENSET
-        return Ext(code, _encode([Raw(element) for element in elements]))
+        return Ext(CODES[type(value)], _encode([Raw(element) for element in elements]))
 
     def registered(self, kind: Registered, value: object, depth: int) -> Ext:
         self.enter(1, depth)
@@ -95,13 +87,9 @@ class _PackWalker(Walker):
         return Ext(REGISTERED, _encode([kind.name, written]))
 
 
-_CONTAINERS: dict[type, Callable[[_PackWalker, Any, int], object]] = {
-    list: _PackWalker.items,
-    dict: _PackWalker.mapping,
-    tuple: _PackWalker.tuple,
-    set: _PackWalker.set,
-    frozenset: _PackWalker.set,
-}
+_CONTAINERS: dict[type, Callable[[_PackWalker, Any, int], object]]
+_CONTAINERS = {list: _PackWalker.items, dict: _PackWalker.mapping, tuple: _PackWalker.tuple}
+_CONTAINERS |= {set: _PackWalker.set, frozenset: _PackWalker.set}
 
 
 def _join(pairs: Collection[tuple[bytes, bytes]]) -> bytes:
@@ -119,12 +107,6 @@ class Reader:
 
     def __init__(self, names: Mapping[str, Registered]) -> None:
         self._names = names
-        self._readers: dict[int, Callable[[memoryview], object]] = READERS | {
-            TUPLE: lambda payload: tuple(self._array(payload)),
-            SET: lambda payload: set(self._array(payload)),
-            FROZENSET: lambda payload: frozenset(self._array(payload)),
-            REGISTERED: self._registered,
-        }
         self._decoders: dict[Any, Callable[[bytes | memoryview], Any]] = {
             form: msgspec.msgpack.Decoder(form, ext_hook=self.extension).decode for form in (Any, PARTS)
         }
@@ -139,8 +121,12 @@ class Reader:
             raise MalformedSession("the stored value is not readable MessagePack") from exc
 
     def extension(self, code: int, payload: memoryview) -> object:
-        if reader := self._readers.get(code):
-            return reader(payload)
+        if read := READERS.get(code):
+            return read(payload)
+        if collect := COLLECTIONS.get(code):
+            return collect(self._array(payload))
+        if code == REGISTERED:
+            return self._registered(payload)
         raise MalformedSession(f"extension code {code} is unknown")
 
     def _array(self, payload: memoryview) -> list[Any]:
@@ -211,7 +197,7 @@ class MessagePackSerializer(LimitedSerializer):
 
     def __init__(self, types: Iterable[type] = (), *, max_bytes: int = MAX_BYTES) -> None:
         super().__init__(max_bytes=max_bytes)
-        self._unchecked = min(max_bytes, MAY_HAVE_MANY_KEYS)  # bytes up to which no limit can be exceeded but the depth
+        self._unchecked = min(max_bytes, FEW_KEYS)  # bytes up to which no limit can be exceeded but the depth
         self._kinds: dict[type, Registered] = {}
         self._names: dict[str, Registered] = {}
         self._reader = Reader(self._names)
@@ -250,9 +236,9 @@ class MessagePackSerializer(LimitedSerializer):
     def dumps(self, value: object) -> bytes:
         try:
             # msgspec alone would write tuples, sets, datetimes, dataclasses... and lose their types.
-            data = _encode(value) if is_native(value, SCALARS, SCALARS, self.max_bytes) else None
-        except (OverflowError, UnicodeEncodeError):
-            data = None  # a large int, or a str that the walker will point at
+            data = _encode(value) if room_left(value, SCALARS, SCALARS, self.max_bytes) >= 0 else None
+        except (OverflowError, RecursionError, UnicodeEncodeError):
+            data = None  # a large int, too deep, or a str that the walker will point at
         if data is None:
             data = _PackWalker(self.max_bytes, self._kinds).dumps(value, _encode)
         elif len(data) <= self._unchecked:
@@ -261,14 +247,11 @@ class MessagePackSerializer(LimitedSerializer):
 
     def dumps_again(self, value: dict[Any, Any], before: bytes) -> bytes:
         known = self._decoded.get(before)
-        if known is None:
-            # Each of these looks at sixteen bytes at once; together they take half the time of one translate().
-            extends = (
-                0xC7 in before or 0xC8 in before or 0xC9 in before or 0xD4 in before
-                or 0xD5 in before or 0xD6 in before or 0xD7 in before or 0xD8 in before
-            )  # fmt: skip
-        else:
-            extends = known.extends
+        # Each of these looks at sixteen bytes at once; together they take half the time of one translate().
+        extends = known.extends if known is not None else (
+            0xC7 in before or 0xC8 in before or 0xC9 in before or 0xD4 in before
+            or 0xD5 in before or 0xD6 in before or 0xD7 in before or 0xD8 in before
+        )  # fmt: skip
         # Without an extension before there is no value of a type that msgspec would write as another one.
         if not extends:
             try:
@@ -278,9 +261,6 @@ class MessagePackSerializer(LimitedSerializer):
             except (OverflowError, UnicodeEncodeError):
                 pass  # a large int, or a str that the walker will point at
         return super().dumps_again(value, before)
-
-    def loads(self, data: bytes) -> object:
-        return self._read(data)
 
     def loads_again(self, data: bytes) -> object:
         known = self._decoded.get(data)

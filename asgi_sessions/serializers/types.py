@@ -25,9 +25,10 @@ import dataclasses
 import enum
 import inspect
 import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from functools import partial
 from types import NoneType
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -36,14 +37,23 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from ..exceptions import MalformedSession
-from .base import check_text
+from .base import LONE_SURROGATES
 
-TUPLE, SET, FROZENSET, INT, REGISTERED = 1, 2, 3, 4, 12  # codes; the others stand in _EXTENSIONS
+INT, REGISTERED = 4, 12  # codes; the others stand in COLLECTIONS and _EXTENSIONS
 MAX_INT_BYTES = 1024  # bytes of an int's magnitude
 
 _EPOCH = datetime(1970, 1, 1)  # wall clock: the offset, if any, is written beside it
 _MICROSECOND = timedelta(microseconds=1)
 _DATE = struct.Struct(">I")
+_TIMEDELTA = struct.Struct(">iII")
+
+
+def _write_str(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError(LONE_SURROGATES) from exc
+    return value
 
 
 def _write_int(value: int) -> object:
@@ -84,6 +94,10 @@ def _unpack_time(payload: memoryview) -> time:
     return value.timetz()
 
 
+def _pack_timedelta(value: timedelta) -> bytes:
+    return _TIMEDELTA.pack(value.days, value.seconds, value.microseconds)
+
+
 def _writer(code: int, pack: Callable[[Any], bytes]) -> Callable[[Any], Ext]:
     return lambda value: Ext(code, pack(value))
 
@@ -92,24 +106,18 @@ _EXTENSIONS: list[tuple[int, type, Callable[[Any], bytes], Callable[[memoryview]
     (5, datetime, _pack_clock, _unpack_datetime),
     (6, date, lambda value: _DATE.pack(value.toordinal()), lambda payload: date.fromordinal(*_DATE.unpack(payload))),
     (7, time, _pack_clock, _unpack_time),
-    (
-        8,
-        timedelta,
-        lambda value: struct.pack(">iII", value.days, value.seconds, value.microseconds),
-        lambda payload: timedelta(*struct.unpack(">iII", payload)),
-    ),
+    (8, timedelta, _pack_timedelta, lambda payload: timedelta(*_TIMEDELTA.unpack(payload))),
     (9, Decimal, lambda value: str(value).encode("ascii"), lambda payload: Decimal(str(payload, "ascii"))),
     (10, UUID, lambda value: value.bytes, lambda payload: UUID(bytes=bytes(payload))),
     (11, bytearray, bytes, bytearray),
 ]
 SCALARS: frozenset[type] = frozenset({str, int, float, bool, NoneType, bytes})
 PLAIN = SCALARS - {str, int}  # these are written as they are, whatever their value
-LEAVES: dict[type, Callable[[Any], object]] = {
-    str: check_text,
-    int: _write_int,
-    **{cls: _writer(code, pack) for code, cls, pack, _ in _EXTENSIONS},
-}
+LEAVES: dict[type, Callable[[Any], object]] = {cls: _writer(code, pack) for code, cls, pack, _ in _EXTENSIONS}
+LEAVES |= {str: _write_str, int: _write_int}
 READERS = {INT: _unpack_int, **{code: unpack for code, _, _, unpack in _EXTENSIONS}}
+COLLECTIONS: dict[int, Callable[[list[Any]], object]] = {1: tuple, 2: set, 3: frozenset}
+CODES = {cls: code for code, cls in COLLECTIONS.items()}
 
 
 class Registered(NamedTuple):
@@ -121,47 +129,62 @@ class Registered(NamedTuple):
     fields: bool = False
 
 
-def describe(cls: type, name: str) -> Registered:
+def describe(cls: Any, name: str) -> Registered:
     if issubclass(cls, enum.Flag):
         return Registered(name, lambda member: member.value, cls)
     if issubclass(cls, enum.Enum):
         return Registered(name, lambda member: member.name, lambda member: cls[member])
-    if issubclass(cls, msgspec.Struct):
-        return _describe_fields(cls, name, cls.__struct_fields__, cls.__struct_fields__)
-    if hasattr(cls, "model_dump") and hasattr(cls, "model_validate"):
-        return _describe_model(cls, name)
-    if dataclasses.is_dataclass(cls):
-        every = dataclasses.fields(cls)
-        return _describe_fields(cls, name, [f.name for f in every], [f.name for f in every if f.init])
+    if not issubclass(cls, msgspec.Struct) and is_pydantic(cls):
+        dump = partial(cls.model_dump, round_trip=True, by_alias=False)
+        return Registered(name, dump, partial(cls.model_validate, **by_field_name(cls)), fields=True)
+    if issubclass(cls, msgspec.Struct) or dataclasses.is_dataclass(cls):
+        fields = Fields(cls)
+        if fields.unknown:
+            raise ValueError(f"{cls.__qualname__} needs encode and decode functions: {fields.unknown} are no fields")
+        return Registered(name, lambda value: {f: getattr(value, f) for f in fields.names}, fields.make, fields=True)
     raise ValueError(f"{cls.__qualname__} needs encode and decode functions to be registered")
 
 
-def _describe_model(cls: Any, name: str) -> Registered:
-    # By field name both ways: an alias need not be the same for reading and for writing.
-    by_name = "by_name" in inspect.signature(cls.model_validate).parameters  # pydantic 2.11
-    options = {"by_alias": False, "by_name": True} if by_name else {}
-    return Registered(
-        name,
-        lambda model: model.model_dump(round_trip=True, by_alias=False),
-        lambda state: cls.model_validate(state, **options),
-        fields=True,
-    )
+class Fields:
+    """The fields of a dataclass or struct, by name, so that a class may gain fields with defaults, and lose fields.
+
+    Attributes:
+        names: of all fields.
+        required: those without a default.
+        unknown: parameters of the constructor that are no fields, sorted.
+    """
+
+    def __init__(self, cls: Any) -> None:
+        if issubclass(cls, msgspec.Struct):
+            init = dict.fromkeys(cls.__struct_fields__, True)
+        else:
+            init = {f.name: f.init for f in dataclasses.fields(cls)}
+        parameters = inspect.signature(cls).parameters
+        self.names = tuple(init)
+        self._init = frozenset(name for name in init if init[name])
+        self.unknown = sorted(parameters.keys() - self._init)
+        needed = {name for name in parameters if parameters[name].default is inspect.Parameter.empty}
+        self.required = [name for name in init if name in needed]
+        self._cls = cls
+        self._later = init.keys() - self._init
+
+    def make(self, values: Mapping[str, Any]) -> Any:
+        """An object with these values; what its constructor does not take is set, also in frozen ones."""
+        made = self._cls(**{field: values[field] for field in values if field in self._init})
+        for field in self._later & values.keys():
+            object.__setattr__(made, field, values[field])
+        return made
 
 
-def _describe_fields(cls: type, name: str, fields: Collection[str], init: Collection[str]) -> Registered:
-    """Keep fields by name, so that a class may gain fields with defaults, and lose fields."""
-    if extra := inspect.signature(cls).parameters.keys() - set(init):
-        raise ValueError(f"{cls.__qualname__} needs encode and decode functions: {sorted(extra)} are no fields")
-    init = frozenset(init)
-    later = frozenset(fields) - init
+def is_pydantic(cls: type) -> bool:
+    """pydantic need not be installed."""
+    return hasattr(cls, "model_dump") and hasattr(cls, "model_validate")
 
-    def decode(state: dict[str, object]) -> object:
-        value = cls(**{field: state[field] for field in state if field in init})
-        for field in later & state.keys():
-            object.__setattr__(value, field, state[field])  # also in frozen ones
-        return value
 
-    return Registered(name, lambda value: {f: getattr(value, f) for f in fields}, decode, fields=True)
+def by_field_name(cls: Any) -> dict[str, bool]:
+    """The options for validating by field name, as an alias may differ between reading and writing."""
+    known = "by_name" in inspect.signature(cls.model_validate).parameters  # pydantic 2.11
+    return {"by_alias": False, "by_name": True} if known else {}
 
 
 def hint(cls: type) -> str:
