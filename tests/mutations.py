@@ -181,7 +181,7 @@ MUTATIONS = [
     Mutation("what the server pushes is taken for a reply", "stores/redis/connection.py", "if isinstance(reply, PushNotification):", "if False:", REDIS),
     # files
     Mutation("no lock on files", "stores/filesystem/directory.py", "        raise Busy from exc", "        del exc", FILES),
-    Mutation("touch rewrites the data", "stores/filesystem/files.py", "            os.utime(self._file(handle), ns=(modified, modified), follow_symlinks=False)", "            self._write(self._file(handle), kept[0], expires_at)", FILES),
+    Mutation("touch rewrites the data", "stores/filesystem/files.py", "        os.utime(self._file(handle), ns=(modified, modified), follow_symlinks=False)", "        self._write(self._file(handle), kept, expires_at)", FILES),
     Mutation("corrupt files are taken", "stores/filesystem/files.py", "!= MAGIC + _checksum(stored)", "== b''", FILES),
     Mutation("temporary files stay", "stores/filesystem/directory.py", "            os.unlink(temporary)", "            pass", FILES),
     Mutation("work that was given up begins", "stores/filesystem/workers.py", "    if future.done():  # given up", "    if False:  # given up", FILES),
