@@ -41,11 +41,11 @@ class MemoryStore(RecordStore):
 
     async def read(self, handle: bytes) -> Stored | None:
         with self._lock:
-            return self._kept(handle)[0]
+            return self._kept(handle)
 
     async def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
         with self._lock:
-            kept, _ = self._kept(handle)
+            kept = self._kept(handle)
             if kept is None:
                 self._keep(handle, Stored(new, data), expires_at)
             return kept is None or kept.version == new
@@ -54,16 +54,16 @@ class MemoryStore(RecordStore):
         self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None = None
     ) -> Stored | None:
         with self._lock:
-            kept, until = self._kept(handle)
+            kept = self._kept(handle)
             if kept is None or kept.version != old:
                 return kept
             ours = Stored(new, data)
-            self._keep(handle, ours, until if expires_at is None else expires_at)
+            self._keep(handle, ours, self._records[handle][1] if expires_at is None else expires_at)
             return ours
 
     async def touch(self, handle: bytes, version: bytes, expires_at: float) -> bool:
         with self._lock:
-            kept, _ = self._kept(handle)
+            kept = self._kept(handle)
             if kept is None or kept.version != version:
                 return False
             self._keep(handle, kept, expires_at)
@@ -71,16 +71,15 @@ class MemoryStore(RecordStore):
 
     async def delete(self, handle: bytes, version: bytes | None = None) -> Stored | None:
         with self._lock:
-            kept, _ = self._kept(handle)
-            if kept is None or version not in (None, kept.version):
-                return kept
-            del self._records[handle]
-            return None
+            kept = self._kept(handle)
+            if kept is not None and version in (None, kept.version):
+                del self._records[handle]
+                return None
+            return kept
 
     async def deadline(self, handle: bytes) -> float | None:
         with self._lock:
-            kept, until = self._kept(handle)
-            return until if kept else None
+            return None if self._kept(handle) is None else self._records[handle][1]
 
     async def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
         """See ``OwnerIndex.enlist``."""
@@ -120,9 +119,9 @@ class MemoryStore(RecordStore):
 
     # -- under the lock -----------------------------------------------------------------------------------------------
 
-    def _kept(self, handle: bytes) -> tuple[Stored | None, float]:
+    def _kept(self, handle: bytes) -> Stored | None:
         stored, expires_at = self._records.get(handle, (None, 0.0))
-        return stored if expires_at > self._clock() else None, expires_at
+        return stored if expires_at > self._clock() else None
 
     def _keep(self, handle: bytes, stored: Stored, expires_at: float) -> None:
         self._records[handle] = (stored, expires_at)
