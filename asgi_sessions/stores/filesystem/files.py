@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..base import Stored
-from .directory import READ, Directory, deadline, files_in, folders_in, opened, set_aside, sync
+from .directory import READ, Directory, deadline, files_in, folders_in, set_aside, sync
 from .index import OWNERS, OwnerFiles
 
 logger = logging.getLogger("asgi_sessions")
@@ -136,17 +136,20 @@ class RecordFiles(Directory):
 
     def _read(self, path: str) -> Kept:
         try:
-            with opened(path, READ) as file:
-                found = os.fstat(file)
-                if not stat.S_ISREG(found.st_mode) or not HEADER_SIZE <= found.st_size <= self._max_bytes + HEADER_SIZE:
-                    raise Corrupt
-                stored = _parse(_read_all(file, found.st_size))
+            file = os.open(path, READ)
         except FileNotFoundError:
             return None, 0.0
         except OSError as exc:
             if Path(path).is_symlink() or not Path(path).is_file():
                 raise Corrupt from exc
             raise
+        try:
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode) or not HEADER_SIZE <= found.st_size <= self._max_bytes + HEADER_SIZE:
+                raise Corrupt
+            stored = _parse(_read_all(file, found.st_size))
+        finally:
+            os.close(file)
         return (stored if found.st_mtime > self.clock() else None), found.st_mtime_ns / 1e9
 
     def _write(self, path: str, stored: Stored, expires_at: float) -> None:
