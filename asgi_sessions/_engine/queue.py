@@ -45,8 +45,7 @@ class KeyedLock:
         else:
             del waiters[self._key]
 
-    async def __aenter__(self) -> None:
-        await self.acquire()
+    __aenter__ = acquire
 
     async def __aexit__(self, *exc_info: object) -> None:
         self.release()

@@ -7,13 +7,4 @@ from .memory import MemoryStore
 from .owners import OwnerIndex
 from .redis.store import RedisStore
 
-__all__ = [
-    "CookieStore",
-    "FilesystemStore",
-    "MemoryStore",
-    "OwnerIndex",
-    "RecordStore",
-    "RedisStore",
-    "Store",
-    "Stored",
-]
+__all__ = "CookieStore", "FilesystemStore", "MemoryStore", "OwnerIndex", "RecordStore", "RedisStore", "Store", "Stored"

@@ -10,9 +10,12 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 if sys.platform == "win32":  # where it can be imported, though not used
     READ = CREATE = LOCK = 0
@@ -80,13 +83,16 @@ class Directory:
             file = os.open(path, LOCK, 0o600)
         try:
             _lock(file)
-            try:
-                yield
-            finally:
-                # Closing alone does not unlock: a process that was forked meanwhile has the file open, too.
-                fcntl.flock(file, fcntl.LOCK_UN)
+            yield
         finally:
+            # Closing alone does not unlock: a process that was forked meanwhile has the file open, too.
+            fcntl.flock(file, fcntl.LOCK_UN)
             os.close(file)
+
+    def run_locked(self, function: Callable[..., T], key: bytes, *arguments: object) -> T:
+        """Call ``function(key, *arguments)`` under the lock of ``key``."""
+        with self.locked(key):
+            return function(key, *arguments)
 
     def replace(self, path: str, content: bytes, modified: int) -> None:
         """Write a file beside ``path``, then put it there; what was there before is there until then.
@@ -95,15 +101,12 @@ class Directory:
             modified: its modification time, in nanoseconds.
         """
         temporary = f"{path}.{os.urandom(8).hex()}.tmp"
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            try:
+            with opened(temporary, CREATE | os.O_EXCL) as file:
                 _write_all(file, content)
                 os.utime(file, ns=(modified, modified))
                 if self.fsync:
                     os.fsync(file)
-            finally:
-                os.close(file)
             if self.fsync or not _exchanged(temporary, path):
                 Path(temporary).replace(path)
         finally:
@@ -112,12 +115,21 @@ class Directory:
         if self.fsync:
             sync(Path(path).parent)
 
-    def is_expired(self, path: Path, names: re.Pattern[str]) -> bool:
-        """Whether a file of such a name is past its deadline, or a temporary file that nobody will finish."""
-        try:
-            found = path.lstat()
-        except FileNotFoundError:
-            return False
+    def remove_expired(self, path: Path, names: re.Pattern[str], key: str) -> bool:
+        """Remove a file of such a name, under the lock of ``key``, if it is past its deadline.
+
+        A temporary file that nobody will finish is removed, too; nobody locks that.
+        """
+        with suppress(FileNotFoundError, Busy):
+            if self._is_expired(path, names):
+                with nullcontext() if path.suffix == ".tmp" else self.locked(bytes.fromhex(key)):
+                    if self._is_expired(path, names):
+                        path.unlink()
+                        return True
+        return False
+
+    def _is_expired(self, path: Path, names: re.Pattern[str]) -> bool:
+        found = path.lstat()
         if not stat.S_ISREG(found.st_mode):
             return False
         if path.suffix == ".tmp":
@@ -129,6 +141,16 @@ class Directory:
 def deadline(expires_at: float) -> int:
     """The modification time, in nanoseconds, for a deadline in POSIX seconds."""
     return int(max(0.0, min(expires_at, LATEST)) * 1e9)
+
+
+@contextmanager
+def opened(path: str | Path, flags: int) -> Iterator[int]:
+    """Open a file by its descriptor."""
+    file = os.open(path, flags, 0o600)
+    try:
+        yield file
+    finally:
+        os.close(file)
 
 
 def files_in(folder: Path) -> Iterator[Path]:
@@ -153,11 +175,8 @@ def set_aside(path: Path) -> None:
 
 def sync(folder: Path) -> None:
     """Have the names in a folder survive a power cut."""
-    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) as directory:
         os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _lock(file: int) -> None:

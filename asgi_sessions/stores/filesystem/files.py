@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..base import Stored
-from .directory import READ, Busy, Directory, deadline, files_in, folders_in, set_aside, sync
+from .directory import READ, Directory, deadline, files_in, folders_in, set_aside, sync
 from .index import OWNERS, OwnerFiles
 
 logger = logging.getLogger("asgi_sessions")
@@ -30,7 +30,7 @@ PRUNED_AT_ONCE = 100  # files that one step of pruning looks at: 10 to 100 ms wh
 
 RECORD = re.compile("[0-9a-f]{32}")
 
-Kept = tuple[Stored, float]  # with its deadline
+Kept = tuple[Stored | None, float]  # with its deadline
 
 
 class Corrupt(Exception):
@@ -50,61 +50,54 @@ class RecordFiles(Directory):
         self._folder = str(path)
         self._max_bytes = max_bytes
 
-    # -- the verbs: those that write raise Busy, and put aside what is no record ---------------------------------------
+    # -- the verbs: those that write are run under the record's lock, and put aside what is no record ------------------
 
     def read(self, handle: bytes) -> Stored | None:
         """Read a record; raise Corrupt for what is none."""
-        kept = self._read(self._file(handle))
-        return kept and kept[0]
+        return self._read(self._file(handle))[0]
 
     def deadline(self, handle: bytes) -> float | None:
         with suppress(Corrupt):
-            kept = self._read(self._file(handle))
-            return kept and kept[1]
+            kept, until = self._read(self._file(handle))
+            return until if kept else None
         return None
 
     def create(self, handle: bytes, new: bytes, data: bytes, expires_at: float) -> bool:
-        with self.locked(handle):
-            kept = self._sound(handle)
-            if kept is not None:
-                return kept[0].version == new
+        kept, _ = self._sound(handle)
+        if kept is None:
             self._write(self._file(handle), Stored(new, data), expires_at)
-            return True
+        return kept is None or kept.version == new
 
     def swap(self, handle: bytes, old: bytes, new: bytes, data: bytes, expires_at: float | None) -> Stored | None:
-        with self.locked(handle):
-            kept = self._sound(handle)
-            if kept is None or kept[0].version != old:
-                return kept and kept[0]
-            ours = Stored(new, data)
-            self._write(self._file(handle), ours, kept[1] if expires_at is None else expires_at)
-            return ours
+        kept, until = self._sound(handle)
+        if kept is None or kept.version != old:
+            return kept
+        ours = Stored(new, data)
+        self._write(self._file(handle), ours, until if expires_at is None else expires_at)
+        return ours
 
     def touch(self, handle: bytes, version: bytes, expires_at: float) -> bool:
-        with self.locked(handle):
-            kept = self._sound(handle)
-            if kept is None or kept[0].version != version:
-                return False
-            modified = deadline(expires_at)
-            os.utime(self._file(handle), ns=(modified, modified), follow_symlinks=False)
-            return True
+        kept, _ = self._sound(handle)
+        if kept is None or kept.version != version:
+            return False
+        modified = deadline(expires_at)
+        os.utime(self._file(handle), ns=(modified, modified), follow_symlinks=False)
+        return True
 
     def delete(self, handle: bytes, version: bytes | None) -> Stored | None:
-        with self.locked(handle):
-            kept = self._sound(handle)
-            if kept is None or version not in (None, kept[0].version):
-                return kept and kept[0]
-            path = Path(self._file(handle))
-            path.unlink()
-            sync(path.parent)  # a logout is final, also after a power cut
-            return None
+        kept, _ = self._sound(handle)
+        if kept is None or version not in (None, kept.version):
+            return kept
+        path = Path(self._file(handle))
+        path.unlink()
+        sync(path.parent)  # a logout is final, also after a power cut
+        return None
 
-    def quarantine(self, handle: bytes, version: bytes | None) -> None:
+    def quarantine(self, handle: bytes, version: bytes) -> None:
         """Put a file aside that is no record, or one that still has ``version``."""
-        with self.locked(handle):
-            kept = self._sound(handle)
-            if kept is not None and kept[0].version == version:
-                set_aside(Path(self._file(handle)))
+        kept, _ = self._sound(handle)
+        if kept is not None and kept.version == version:
+            set_aside(Path(self._file(handle)))
 
     # -- pruning ------------------------------------------------------------------------------------------------------
 
@@ -124,16 +117,7 @@ class RecordFiles(Directory):
             yield sum(step)
 
     def _prune(self, path: Path) -> bool:
-        with suppress(FileNotFoundError, Busy):
-            if self.is_expired(path, RECORD):
-                if path.suffix == ".tmp":
-                    path.unlink()
-                    return False
-                with self.locked(bytes.fromhex(path.name)):
-                    if self.is_expired(path, RECORD):
-                        path.unlink()
-                        return True
-        return False
+        return self.remove_expired(path, RECORD, path.name) and path.suffix != ".tmp"
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -141,20 +125,20 @@ class RecordFiles(Directory):
         name = handle.hex()
         return f"{self._folder}/{name[:2]}/{name}"  # a Path would take longer to make than the file to open
 
-    def _sound(self, handle: bytes) -> Kept | None:
+    def _sound(self, handle: bytes) -> Kept:
         """The record, under the lock; what is no record is put out of the way first."""
         try:
             return self._read(self._file(handle))
         except Corrupt:
             set_aside(Path(self._file(handle)))
             logger.warning("session record %s is corrupt and was put aside in %s", handle.hex(), self.path)
-            return None
+            return None, 0.0
 
-    def _read(self, path: str) -> Kept | None:
+    def _read(self, path: str) -> Kept:
         try:
             file = os.open(path, READ)
         except FileNotFoundError:
-            return None
+            return None, 0.0
         except OSError as exc:
             if Path(path).is_symlink() or not Path(path).is_file():
                 raise Corrupt from exc
@@ -166,7 +150,7 @@ class RecordFiles(Directory):
             stored = _parse(_read_all(file, found.st_size))
         finally:
             os.close(file)
-        return (stored, found.st_mtime_ns / 1e9) if found.st_mtime > self.clock() else None
+        return (stored if found.st_mtime > self.clock() else None), found.st_mtime_ns / 1e9
 
     def _write(self, path: str, stored: Stored, expires_at: float) -> None:
         if len(stored.data) > self._max_bytes:  # it would be put aside by the next who reads it

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..owners import GENERATION_SIZE, barred
-from .directory import CREATE, READ, Busy, Directory, deadline, files_in, folders_in, set_aside, sync
+from .directory import CREATE, READ, Busy, Directory, deadline, files_in, folders_in, opened, set_aside, sync
 
 OWNERS = "owners"
 GENERATION = "generation"
@@ -27,25 +27,23 @@ ENTRY_OR_GENERATION = re.compile(f"{ENTRY.pattern}|{GENERATION}")
 class OwnerFiles(Directory):
     """The owner index in a store's directory."""
 
-    # -- the index: what writes raises Busy ---------------------------------------------------------------------------
+    # -- the index: what writes is run under the owner's lock ---------------------------------------------------------
 
     def enlist(self, owner: bytes, handle: bytes, expires_at: float) -> bytes:
-        with self.locked(owner):
-            folder = self._folder(owner)
-            self.make_folder(folder)
-            self._note(folder / handle.hex(), deadline(expires_at))
-            generations, until = _generations(folder)
-            return generations[:GENERATION_SIZE] if until > self.clock() * SECOND else b""
+        folder = self._folder(owner)
+        self.make_folder(folder)
+        self._note(folder / handle.hex(), deadline(expires_at))
+        generations, until = _generations(folder)
+        return generations[:GENERATION_SIZE] if until > self.clock() * SECOND else b""
 
     def delist(self, owner: bytes, marks: Mapping[bytes, int | None]) -> None:
         """Remove entries that still have their marks, those with None in any case."""
-        with self.locked(owner):
-            folder = self._folder(owner)
-            for handle, mark in marks.items():
-                entry = folder / handle.hex()
-                with suppress(FileNotFoundError):
-                    if mark is None or mark == entry.lstat().st_mtime_ns:
-                        entry.unlink()
+        folder = self._folder(owner)
+        for handle, mark in marks.items():
+            entry = folder / handle.hex()
+            with suppress(FileNotFoundError):
+                if mark is None or mark == entry.lstat().st_mtime_ns:
+                    entry.unlink()
 
     def listed(self, owner: bytes) -> dict[bytes, int]:
         marks = {}
@@ -56,11 +54,10 @@ class OwnerFiles(Directory):
         return marks
 
     def bar(self, owner: bytes, generation: bytes, until: float) -> None:
-        with self.locked(owner):
-            folder = self._folder(owner)
-            self.make_folder(folder)
-            kept, former = _generations(folder)
-            self.replace(f"{folder}/{GENERATION}", barred(kept, generation), max(former, deadline(until)))
+        folder = self._folder(owner)
+        self.make_folder(folder)
+        kept, former = _generations(folder)
+        self.replace(f"{folder}/{GENERATION}", barred(kept, generation), max(former, deadline(until)))
 
     # -- pruning ------------------------------------------------------------------------------------------------------
 
@@ -78,20 +75,12 @@ class OwnerFiles(Directory):
         for owner in folders_in(folder, 64):
             left = False
             for path in files_in(owner):
-                left = not self._prune(path) or left
+                left = not self.remove_expired(path, ENTRY_OR_GENERATION, owner.name) or left
                 yield 0
             if not left:
                 with suppress(Busy), self.locked(bytes.fromhex(owner.name)), suppress(OSError):
                     owner.rmdir()  # fails as long as something is in it
             yield 0
-
-    def _prune(self, path: Path) -> bool:
-        if self.is_expired(path, ENTRY_OR_GENERATION):
-            with suppress(FileNotFoundError, Busy), self.locked(bytes.fromhex(path.parent.name)):
-                if self.is_expired(path, ENTRY_OR_GENERATION):
-                    path.unlink()
-                    return True
-        return False
 
     # -- files --------------------------------------------------------------------------------------------------------
 
@@ -108,24 +97,16 @@ class OwnerFiles(Directory):
             else:
                 set_aside(entry)
         modified = expires + 1 + time.monotonic_ns() % SECOND  # no two times of enlisting leave the same mark
-        file = os.open(entry, CREATE, 0o600)
-        try:
+        with opened(entry, CREATE) as file:
             os.utime(file, ns=(modified, modified))
             if self.fsync:
                 os.fsync(file)
-        finally:
-            os.close(file)
         if self.fsync:
             sync(entry.parent)
 
 
 def _generations(folder: Path) -> tuple[bytes, int]:
     """The last generations and the end of their time, in nanoseconds."""
-    try:
-        file = os.open(folder / GENERATION, READ)
-    except FileNotFoundError:
-        return b"", 0
-    try:
+    with suppress(FileNotFoundError), opened(folder / GENERATION, READ) as file:
         return os.read(file, LARGEST), os.fstat(file).st_mtime_ns
-    finally:
-        os.close(file)
+    return b"", 0

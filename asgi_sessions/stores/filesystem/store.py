@@ -96,7 +96,7 @@ class FilesystemStore(RecordStore):
         try:
             return await self._hop(self._files.read, handle)
         except Corrupt:
-            await self._put_aside(handle, None)
+            await self._put_aside(handle, b"")  # no version: a record that is there by now stays
             return None
 
     async def deadline(self, handle: bytes) -> float | None:
@@ -162,11 +162,11 @@ class FilesystemStore(RecordStore):
                 return
             await asyncio.sleep(self._prune_interval)
 
-    async def _put_aside(self, handle: bytes, version: bytes | None) -> None:
+    async def _put_aside(self, handle: bytes, version: bytes) -> None:
         """Try once. The visitor gets a new session anyway; what cannot be renamed now is met again."""
         try:
             with suppress(Busy):
-                await self._hop(self._files.quarantine, handle, version)
+                await self._hop(self._files.run_locked, self._files.quarantine, handle, version)
         except StoreUnavailable as exc:
             logger.warning("session record %s cannot be read, nor put aside: %s", handle.hex(), exc)
 
@@ -179,13 +179,13 @@ class FilesystemStore(RecordStore):
         except TimeoutError as exc:
             raise StoreTimeout(f"the owner's index was busy for more than {self._timeout} s") from exc
 
-    async def _alone(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run under the record's lock. A hop tries it once; the waiting is done here, where it holds no thread."""
+    async def _alone(self, function: Callable[..., T], key: bytes, *arguments: Any) -> T:
+        """Run under the key's lock. A hop tries it once; the waiting is done here, where it holds no thread."""
         end = _loop().time() + self._timeout
         pause = 0.001
         while True:
             try:
-                return await self._hop(function, *arguments, end=end)
+                return await self._hop(self._files.run_locked, function, key, *arguments, end=end)
             except Busy as exc:
                 if _loop().time() + pause > end:
                     raise StoreTimeout(f"the record was locked for more than {self._timeout} s") from exc

@@ -62,24 +62,20 @@ def _send_home(jobs: Jobs, threads: int) -> None:
 
 
 def _work(jobs: Jobs) -> None:
-    while _do(jobs.get()):
-        pass
+    for future, function, arguments in iter(jobs.get, None):
+        _do(future, function, arguments)
+        del future, function, arguments  # a thread that waits holds on to nothing
 
 
-def _do(job: Job | None) -> bool:
-    """In a function of its own, so that a thread that waits holds on to nothing."""
-    if job is None:
-        return False
-    future, function, arguments = job
+def _do(future: "asyncio.Future[Any]", function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     if future.done():  # given up before it began
-        return True
+        return
     try:
         result = function(*arguments)
     except BaseException as exc:
         _tell(future, future.set_exception, exc)
     else:
         _tell(future, future.set_result, result)
-    return True
 
 
 def _tell(future: "asyncio.Future[Any]", settle: Callable[[Any], None], outcome: Any) -> None:

@@ -14,7 +14,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextvars import Context
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 from hiredis import PushNotification, Reader
@@ -26,6 +26,9 @@ from redis.backoff import NoBackoff
 MAX_BATCH_COMMANDS = 512
 ENOUGH = 32  # commands that are written at once: the server works on them while the next ones are being made
 MAX_BATCH_BYTES = 256 * 1024  # a few socket buffers: more in one piece gains nothing and copies more
+
+# Logged out, loading its data, a master that was made a replica...: such an error concerns all commands.
+BROKEN = redis_errors.ConnectionError, redis_errors.ReadOnlyError
 
 PART = b"$%d\r\n%b\r\n"  # of a command: its size and itself
 
@@ -167,8 +170,7 @@ class Line(asyncio.Protocol):
     def _refuse(self, waiter: asyncio.Future[Any], error: Exception) -> None:
         if not waiter.done():
             waiter.set_exception(error)
-        # Logged out, loading its data, a master that was made a replica...: that concerns all.
-        if isinstance(error, redis_errors.ConnectionError | redis_errors.ReadOnlyError):
+        if isinstance(error, BROKEN):
             self._die(redis_errors.ConnectionError, str(error), error)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -209,7 +211,8 @@ class Line(asyncio.Protocol):
         if len(commands) < len(pending):
             pending = self._pending = deque([call for call in pending if not call[0].done()])
         if len(commands) > MAX_BATCH_COMMANDS or sum(map(len, commands)) > MAX_BATCH_BYTES:
-            del commands[_fitting(commands) :]
+            sizes = accumulate(map(len, commands[: MAX_BATCH_COMMANDS - 1]), initial=0)  # of all before each
+            del commands[sum(size < MAX_BATCH_BYTES for size in sizes) :]
             sent.extend([pending.popleft() for _ in commands])
         else:
             sent.extend(pending)
@@ -235,22 +238,11 @@ class Line(asyncio.Protocol):
             self._watch(first)
             return
         # Calls that were not written yet and still have time go out again on the next connection.
+        reason = "the connection was given up: the server did not answer others"
         for call in self._pending:
             if call[1] > now:
-                _fail(
-                    call, redis_errors.ConnectionError, "the connection was given up: the server did not answer others"
-                )
+                _fail(call, redis_errors.ConnectionError, reason)
         self._die(redis_errors.TimeoutError, "no answer in time")
-
-
-def _fitting(commands: Sequence[bytes]) -> int:
-    """Count the commands that go into one batch."""
-    size = 0
-    for number, command in enumerate(commands):
-        if number == MAX_BATCH_COMMANDS or size >= MAX_BATCH_BYTES:
-            return number
-        size += len(command)
-    return len(commands)
 
 
 def _fail(call: Call, kind: type[redis_errors.RedisError], reason: str, cause: Exception | None = None) -> None:

@@ -7,18 +7,12 @@ from typing import Any
 from redis import exceptions as redis_errors
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
 
-from .connection import Line, Lines, unpack
+from .connection import BROKEN, Line, Lines, unpack
 
 logger = logging.getLogger("asgi_sessions")
 
 # What the cluster client deals with itself: redirects, failovers, nodes that are gone.
-REDIRECTED = (
-    redis_errors.ConnectionError,
-    redis_errors.ReadOnlyError,
-    redis_errors.AskError,
-    redis_errors.TryAgainError,
-    redis_errors.ClusterDownError,
-)
+REDIRECTED = *BROKEN, redis_errors.AskError, redis_errors.TryAgainError, redis_errors.ClusterDownError
 
 
 class PoolRoute:

@@ -98,14 +98,12 @@ local function keep_until_the_last_deadline()
   local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
   local _, deadline = generations()
   if last[1] then redis.call('PEXPIREAT', KEYS[1], math.max(last[2], deadline)) end
-end
-"""
+end"""
 
 # ARGV: handle, deadline. The generation, if any. Each call leaves another score, up to a minute later, as the entry's
 # mark; the clock that decides what is past is the server's, as for the records. Removes a few that are past.
-ENLIST = Script(
-    OWNER
-    + """\
+ENLIST = Script(f"""\
+{OWNER}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local deadline = math.max(ARGV[2], redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0)
@@ -119,8 +117,7 @@ if ends > 0 and ends <= now then
 end
 keep_until_the_last_deadline()
 return string.sub(kept, 2, 9)
-"""
-)
+""")
 
 # Handles and marks, packed, 24 bytes each.
 LISTED = Script("""\
@@ -142,9 +139,8 @@ return 1
 """)
 
 # ARGV: generation, deadline. That it begins with ZREM lets it do the rest on a server that is out of memory, as DELETE.
-BAR = Script(
-    OWNER
-    + """\
+BAR = Script(f"""\
+{OWNER}
 local kept, deadline = generations()
 redis.call('ZREM', KEYS[1], kept)
 local new = true
@@ -155,5 +151,4 @@ if new then kept = 'g' .. ARGV[1] .. string.sub(kept, 2, 25) end
 redis.call('ZADD', KEYS[1], -math.max(ARGV[2], deadline), kept)
 keep_until_the_last_deadline()
 return 1
-"""
-)
+""")

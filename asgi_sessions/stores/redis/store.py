@@ -15,7 +15,7 @@ from ..._engine.record import HANDLE_SIZE
 from ...exceptions import NotSupported, StoreError, StoreFull, StoreTimeout, StoreUnavailable
 from ..base import RecordStore, Stored
 from ..owners import portions
-from .connection import Lines, pack
+from .connection import BROKEN, Lines, pack
 from .routes import route_to
 from .scripts import BAR, CREATE, DELETE, DELIST, ENLIST, LISTED, QUARANTINE, SWAP, TOUCH, Script
 
@@ -179,7 +179,7 @@ class RedisStore(RecordStore):
             while True:
                 try:
                     reply = await self._route.send(command, key, loop, deadline)
-                except (redis_errors.ConnectionError, redis_errors.ReadOnlyError):
+                except BROKEN:
                     tries -= 1
                     if not tries:
                         raise
