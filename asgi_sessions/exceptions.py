@@ -8,6 +8,7 @@
     │   ├── BadCookieSignature   forged, altered, or sealed under a key, mode or cookie name that is not ours
     │   ├── ExpiredSession       older than its lifetime allows, or dated in the future
     │   ├── UnknownSession       authentic, but the store holds no such record (logged out, revoked, expired)
+    │   ├── NewerFormat          authentic, but written by a newer version, or in an unknown format; left alone
     │   ├── RegeneratedSession   its secret was replaced by ``regenerate()`` a moment ago
     │   └── DuplicateCookie      several cookies of one name that contradict each other (cookie tossing)
     ├── SessionNotConfigured     the application's: no registry in the scope, or no session of that name

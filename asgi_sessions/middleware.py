@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 from ._engine.assignment import assigned_values
 from ._engine.backends import fetch_epoch
 from ._engine.exchange import commit, outcome, save_late, saving
-from ._engine.plan import Failure, Plan, decide_all, is_different
+from ._engine.plan import decide_all, is_different
 from ._engine.profile import Epochs
 from ._engine.record import NOTHING
 from ._engine.state import Exchange, Settings
@@ -37,6 +37,7 @@ __all__ = ["SessionMiddleware"]
 
 logger = logging.getLogger("asgi_sessions")
 
+_SECURE = frozenset({"https", "wss"})
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start", "websocket.close"})
 _MISSING = object()
 RETRY_AFTER = 5  # seconds; what a 503 asks the client to wait
@@ -150,7 +151,7 @@ class SessionMiddleware:
             await self._lifespan(scope, receive, send)
             return
         settings, own = self.settings, self._own
-        exchange = Exchange(settings, scope["headers"], scope.get("scheme"), settings.clock)
+        exchange = Exchange(settings, scope["headers"], scope.get("scheme") in _SECURE, settings.clock)
         session = Session(own, own.profile, exchange)
         opened = {"session": session}
         outer = (scope["session"], scope.get("sessions")) if "session" in scope else None
@@ -321,21 +322,21 @@ class Responder(msgspec.Struct, eq=False):
             raise
         plans, failures = decide_all(self._opened.values())
         if plans:
-            failures += await self._carry_out(plans)
+            exchange.committing = True
+            try:
+                failures += await commit(exchange, plans)
+            finally:
+                exchange.committing = False
+                if exchange.committed is not None:
+                    exchange.committed.set()
         if failures:
             self.error = outcome(failures)
             if self.error is not None:
                 raise self.error
-
-    async def _carry_out(self, plans: list[Plan]) -> list[Failure]:
-        exchange = self._exchange
-        exchange.committing = True
-        try:
-            return await commit(exchange, plans)
-        finally:
-            exchange.committing = False
-            if exchange.committed is not None:
-                exchange.committed.set()
+        for session in self._opened.values():
+            if session.written or session.shared or session.edits is not NOTHING:
+                return
+        exchange.touched = False  # nothing is left that could be changed
 
     def _with_headers(self, message: Message) -> Message:
         """The start of the response, with the headers that the sessions ask for."""

@@ -27,6 +27,7 @@ __all__ = ["FlashMessage", "Session"]
 M = TypeVar("M")
 
 PLACEHOLDER = object()
+DEAD_COOKIE = "the browser would keep a dead cookie"
 LONGEST_LABEL = 1024  # characters; a list of sessions shows a few words of each
 SMALLEST_OWNER, LARGEST_OWNER = -(2**63), 2**64 - 1  # the numbers that MessagePack has
 
@@ -174,7 +175,7 @@ class LazyDict(SessionState):
         if not self.accessed:
             self.mark_accessed()
         if self.written is not True or not self.modified:
-            self.mark_modified()
+            self.modified = self.written = self.exchange.touched = True
         if type(value) not in _IMMUTABLE or type(key) is not str:
             self._mark_shared()  # whoever wrote a list may still have it in hand
         dict.__setitem__(self, key, value)
@@ -306,7 +307,8 @@ class Session(LazyDict):
     def owner(self, owner: Owner | None) -> None:
         owner = _plain_owner(owner, self.profile.name)
         if owner != self._attribute("owner"):
-            self._check_secret_can_change("another owner")
+            if self.exchange.started:
+                raise ResponseStarted(f"session {self.name!r}: another owner after the response started; {DEAD_COOKIE}")
             self._edit(regenerated=True, attributes={**self.edits.attributes, "owner": owner})
             self.owner_epoch = None
 
@@ -446,14 +448,9 @@ class Session(LazyDict):
             ResponseStarted: the new cookie cannot reach the browser any more.
         """
         self.mark_accessed()
-        self._check_secret_can_change("regenerate()")
-        self._edit(regenerated=True)
-
-    def _check_secret_can_change(self, what: str) -> None:
         if self.exchange.started:
-            raise ResponseStarted(
-                f"session {self.name!r}: {what} after the response started; the browser would keep a dead cookie"
-            )
+            raise ResponseStarted(f"session {self.name!r}: regenerate() after the response started; {DEAD_COOKIE}")
+        self._edit(regenerated=True)
 
     def invalidate(self) -> None:
         """End the session: values gone, record deleted, cookie expired. What is set afterwards begins a new one.

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from pydantic import SecretBytes, SecretStr
 from starlette.datastructures import Secret
 
-from asgi_sessions import BadCookieSignature, CookieRefused, ExpiredSession, MalformedSession, generate_key
+from asgi_sessions import BadCookieSignature, CookieRefused, ExpiredSession, MalformedSession, NewerFormat, generate_key
 from asgi_sessions.crypto.keys import Keyring
 from asgi_sessions.crypto.seal import MAX_SEALED, Sealer, Unsealed
+from asgi_sessions.crypto.xaes import XAES256GCM
 
 from .timing import takes_at_most
 
@@ -36,12 +37,12 @@ MODES: dict[str, Callable[[Keyring, str], Sealer]] = {"signed": Keyring.signer, 
 # What this format looks like; if one of these does not open any more, every visitor was logged out.
 KNOWN = {
     "signed": (
-        "AGtJ0gAAAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywt"
-        "Li8.p0_6s9pJ9jFRwpvdYU7AjcAKn3ZucduRqY3iMKy2NZ0"
+        "AQBrSdIAAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJy"
+        "gpKissLS4v.VFf3nKR6yjt7WB1xdODnEQqNZ3icAXcPx5uMFp_AcZE"
     ),
     "encrypted": (
-        "Y6HqUaeAU93O3sW9M8hdg9rR_mmSqFdrTS9Vkg_5Q-qTI9OabkEzNSbHyVIrre"
-        "BS8utGQtZKVEHT6W3QFNfRbc6Zob7-RPEiZD72Xt-EM6Q1j0_c7CLtW079wNmQ"
+        "2M0QUGXg-fhktrN49nVqGAopTzcWZNpqEo7cpWOFUAdRd8IHmAbMd7zqYgY58n"
+        "q5bPqmAQihP_MPfA8TcGUhc1QBDtXwqEfoaRrGi0zuh95yLViFP6ez5owN4i6Mxg"
     ),
 }
 
@@ -85,11 +86,38 @@ def test_a_signed_token_is_always_the_same(mode: str) -> None:
 
 
 def test_a_signature_is_that_of_itsdangerous_under_the_derived_key() -> None:
-    info = b"asgi_sessions 1\0signed\0session"
-    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(KEY.encode())
-    signer = itsdangerous.Signer(key, key_derivation="none", digest_method=sha256)
-    payload = base64.urlsafe_b64encode(NOW.to_bytes(5, "big") + TOKEN).rstrip(b"=")
+    signer = itsdangerous.Signer(derived("signed"), key_derivation="none", digest_method=sha256)
+    payload = base64.urlsafe_b64encode(b"\x01" + NOW.to_bytes(5, "big") + TOKEN).rstrip(b"=")
     assert signer.sign(payload).decode() == KNOWN["signed"]
+
+
+def derived(mode: str) -> bytes:
+    info = b"asgi_sessions 1\0" + mode.encode() + b"\0session"
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(KEY.encode())
+
+
+def authentic(mode: str, payload: bytes) -> bytes:
+    """A payload of whatever format, sealed as it is."""
+    if mode == "encrypted":
+        sealed = XAES256GCM(derived(mode)).seal(payload, b"asgi_sessions 1\0encrypted\0session")
+        return base64.urlsafe_b64encode(sealed).rstrip(b"=")
+    signer = itsdangerous.Signer(derived(mode), key_derivation="none", digest_method=sha256)
+    return signer.sign(base64.urlsafe_b64encode(payload).rstrip(b"="))
+
+
+@pytest.mark.parametrize("number", [0, 2, 255])
+def test_a_token_of_another_format_is_told_from_a_forged_one(sealer: Sealer, mode: str, number: int) -> None:
+    payload = NOW.to_bytes(5) + TOKEN
+    assert sealer.unseal(authentic(mode, b"\x01" + payload), NOW).token == TOKEN
+    for other in (payload, b"", (NOW + 100).to_bytes(5)):
+        with pytest.raises(NewerFormat, match="not format 1"):
+            sealer.unseal(authentic(mode, bytes([number]) + other), NOW)
+
+
+@pytest.mark.parametrize("size", range(6))
+def test_an_authentic_payload_without_a_whole_time_is_malformed(sealer: Sealer, mode: str, size: int) -> None:
+    with pytest.raises(MalformedSession, match="no timestamp"):
+        sealer.unseal(authentic(mode, (b"\x01" + NOW.to_bytes(5))[:size]), NOW)
 
 
 def test_an_encrypted_token_is_never_the_same_and_shows_nothing() -> None:

@@ -31,20 +31,20 @@ class Ready:
         self.values = values
         self.loads = 0
 
-    def load_now(self, state: SessionState, values: dict[Any, Any]) -> None:
+    def load_now(self, state: SessionState) -> None:
         self.loads += 1
         state.pending = False
-        dict.clear(values)
-        dict.update(values, copy.deepcopy(self.values))
+        dict.clear(state)
+        dict.update(state, copy.deepcopy(self.values))
 
-    async def load(self, state: SessionState, values: dict[Any, Any]) -> None:
-        self.load_now(state, values)
+    async def load(self, state: SessionState) -> None:
+        self.load_now(state)
 
 
 class NotReady(Ready):
     """A backend that needs I/O first."""
 
-    def load_now(self, state: SessionState, values: dict[Any, Any]) -> None:
+    def load_now(self, state: SessionState) -> None:
         raise SessionNotLoaded("await it first")
 
 
@@ -52,11 +52,9 @@ class Lazy(LazyDict):
     """A lazy dict that its test knows the backend and the state of."""
 
     def __init__(self, values: dict[Any, Any] | None = None, backend: type[Ready] = Ready) -> None:
-        self.backend = backend(VALUES if values is None else values)
         settings = Settings(lambda: 0.0, 10.0, set())
-        self.exchange = Exchange(settings, [], secure=False, now=settings.clock)
-        self.state = SessionState(self.backend, PROFILE, self.exchange)
-        super().__init__(self.state)
+        exchange = Exchange(settings, [], False, settings.clock)
+        super().__init__(backend(VALUES if values is None else values), PROFILE, exchange)
 
 
 def unready() -> Lazy:
@@ -218,6 +216,15 @@ def test_what_is_set_after_the_mark_was_taken_back_is_a_modification() -> None:
     assert lazy.modified
 
 
+@pytest.mark.parametrize("written", [False, b"what is being committed"])
+def test_what_is_set_after_a_commit_waits_for_the_next_one(written: bool | bytes) -> None:
+    lazy = Lazy()
+    lazy["a"] = 1
+    lazy.state.written = written
+    lazy["b"] = 2
+    assert lazy.state.written is True
+
+
 def test_marking_it_modified_is_an_access_too() -> None:
     lazy = Lazy()
     lazy.mark_modified()
@@ -239,7 +246,7 @@ def test_its_repr_says_why_it_cannot_be_filled() -> None:
 
 def test_one_whose_store_failed_before_raises_that_at_its_first_use() -> None:
     lazy = Lazy()
-    lazy.state.failure = StoreUnavailable("down")
+    lazy.failure = StoreUnavailable("down")
     with pytest.raises(StoreUnavailable, match="down"):
         lazy.get("user")
     assert (lazy.accessed, lazy.backend.loads) == (False, 0)
@@ -258,7 +265,7 @@ def test_any_access_is_noted_for_the_response(use: Any) -> None:
 def test_any_write_is_noted_for_the_commit(use: Any) -> None:
     lazy = Lazy()
     use(lazy)
-    assert lazy.state.written
+    assert lazy.written
     assert lazy.exchange.touched
 
 
@@ -290,14 +297,14 @@ HANDED_OUT: dict[str, Callable[[Any], Any]] = {
 def test_who_read_scalars_only_can_have_changed_nothing_unseen(use: Any) -> None:
     lazy = Lazy()
     use(lazy)
-    assert (lazy.state.shared, lazy.exchange.touched) == (False, False)
+    assert (lazy.shared, lazy.exchange.touched) == (False, False)
 
 
 @by_name(HANDED_OUT)
 def test_who_holds_a_value_that_can_change_may_change_it_unseen(use: Any) -> None:
     lazy = Lazy()
     use(lazy)
-    assert (lazy.state.shared, lazy.exchange.touched) == (True, True)
+    assert (lazy.shared, lazy.exchange.touched) == (True, True)
 
 
 def test_it_is_a_dict() -> None:

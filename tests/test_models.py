@@ -487,7 +487,7 @@ async def test_what_can_not_be_stored_names_session_and_path(requests: Requests,
     async def break_it(sessions: SessionRegistry) -> None:
         (await sessions.model("cart", cls)).coupon = object()
 
-    with pytest.raises(SerializationError, match=r"session 'cart'\['coupon'\]: object objects can not be stored"):
+    with pytest.raises(SerializationError, match=r"session 'cart'\['coupon'\]: object objects cannot be stored"):
         await requests(break_it)
 
 
@@ -496,7 +496,7 @@ async def test_a_default_that_can_not_be_stored_is_named_at_once(requests: Reque
     class Page:
         template: Any = field(default_factory=object)
 
-    with pytest.raises(SerializationError, match=r"session 'cart'\['template'\]: object objects can not be stored"):
+    with pytest.raises(SerializationError, match=r"session 'cart'\['template'\]: object objects cannot be stored"):
         await requests.model(Page)
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
@@ -86,3 +88,19 @@ def test_no_nonce_comes_twice_and_a_message_key_is_used_for_so_many_messages_onl
 def test_two_ciphers_of_one_key_do_not_share_a_message_key() -> None:
     first, second = (XAES256GCM(bytes(32)).seal(b"", b"")[:12] for _ in range(2))
     assert first != second
+
+
+def test_threads_that_seal_at_once_each_use_a_derived_key_under_its_own_nonce() -> None:
+    ciphers = [XAES256GCM(bytes(32)) for _ in range(300)]
+    together = Barrier(8)
+
+    def seal(cipher: XAES256GCM) -> bytes:
+        together.wait()
+        return cipher.seal(b"message", b"associated")
+
+    with ThreadPoolExecutor(8) as threads:
+        sealed = [data for cipher in ciphers for data in threads.map(seal, [cipher] * 8)]
+    assert all(len(data) == NONCE_SIZE + len(b"message") + OVERHEAD for data in sealed)
+    assert not any(data.startswith(bytes(12)) for data in sealed)
+    opened = {XAES256GCM(bytes(32)).decrypt(data[:NONCE_SIZE], data[NONCE_SIZE:], b"associated") for data in sealed}
+    assert opened == {b"message"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from inspect import isawaitable
 from typing import Any, Protocol, TypeVar
 
@@ -52,7 +53,6 @@ class Opened(Protocol):
 
 
 T = TypeVar("T", bound=Opened)
-NO_VALUES: Mapping[Any, Any] = {}
 
 
 class CookieBackend:
@@ -76,8 +76,7 @@ class CookieBackend:
         try:
             cookies, known = self._cookies.find(exchange.headers, self.profile.known, now)
             if known is not None and now < known.ends_at:
-                decoded: Any = self.profile.serializer.loads_again(known.record.values)  # it was a dict
-                fill(state, known, decoded, now)
+                fill(state, known, None, now)
             elif cookies:
                 fill(state, *self._read(cookies, now), now)
             else:
@@ -188,12 +187,11 @@ class RecordBackend:
             fill(state, error=exc)
             supersede(state)
 
-    async def write(self, plan: Plan, seconds: float, clock: Callable[[], float]) -> bool:
+    async def write(self, plan: Plan, seconds: float) -> bool:
         """Bring the store in line with a plan; ``plan.after`` is the record as it is kept then.
 
         Args:
             seconds: that all of it may take.
-            clock: POSIX seconds.
 
         Returns:
             False: a logout, a login or a ``clear()`` elsewhere was faster.
@@ -201,10 +199,10 @@ class RecordBackend:
         Raises:
             StoreError: the store could not do it, or not in time.
         """
-        step, repository = plan.step, self.repository
+        step, repository, left, work = plan.step, self.repository, seconds, self._carry_out
         if self.owners is not None and concerns_owner(plan):
-            return await _in_time(self.owners.commit(plan, self._carry_out, clock), seconds)
-        if plan.doomed is None and 2 * self._write_timeout <= seconds:
+            work = partial(self.owners.commit, write=self._carry_out)
+        elif plan.doomed is None and 2 * self._write_timeout <= seconds:
             # Most commits are one store call. If the store bounds it to half the timeout, skip our own timer.
             if isinstance(step, Create):
                 return _take(plan, await repository.create(step))
@@ -212,8 +210,10 @@ class RecordBackend:
                 kept = await repository.try_commit(step)
                 if not isinstance(kept, Conflict):
                     return _take(plan, kept)
-                return await _in_time(self._resolve(plan, step, kept), seconds, spent=self._write_timeout)
-        return await _in_time(self._carry_out(plan), seconds)
+                left, work = seconds - self._write_timeout, partial(self._resolve, step=step, conflict=kept)
+        with anyio.move_on_after(left):
+            return await work(plan)
+        raise StoreTimeout(f"no commit within {seconds:g} s")
 
     async def _resolve(self, plan: Plan, step: Commit, conflict: Conflict) -> bool:
         return _take(plan, await self.repository.resolve(step, conflict))
@@ -281,7 +281,7 @@ class CookieFinder:
 def fill(
     state: SessionState,
     loaded: Loaded | None = None,
-    decoded: Mapping[Any, Any] = NO_VALUES,
+    decoded: dict[Any, Any] | None = None,
     now: float = 0.0,
     *,
     error: CookieRefused | None = None,
@@ -289,7 +289,7 @@ def fill(
     """Put what was found in the store, or nothing, into a session; drops what this request did so far.
 
     Args:
-        values: the session's dict, which is to hold ``decoded``.
+        decoded: its values; None: decode them, which was done before.
         now: POSIX seconds. What is due for renewal by now may have to be committed.
     """
     if state.pending:
@@ -307,7 +307,8 @@ def fill(
         return
     state.loaded = loaded
     state.base = loaded.record.values
-    dict.update(state, decoded)
+    values: Any = state.profile.serializer.loads_again(state.base) if decoded is None else decoded
+    dict.update(state, values)
     if now >= loaded.due_at:
         state.exchange.touched = True
 
@@ -422,12 +423,6 @@ async def epoch_of(profile: CookieProfile, owner: Owner) -> int:
 
 def not_loaded(name: str) -> SessionNotLoaded:
     return SessionNotLoaded(f"session {name!r} is not loaded: await get_sessions(scope).get({name!r}) first")
-
-
-async def _in_time(work: Awaitable[bool], seconds: float, spent: float = 0.0) -> bool:
-    with anyio.move_on_after(seconds - spent):
-        return await work
-    raise StoreTimeout(f"no commit within {seconds:g} s")
 
 
 def _take(plan: Plan, kept: Loaded | None) -> bool:

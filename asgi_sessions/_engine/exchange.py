@@ -68,12 +68,12 @@ async def commit(exchange: Exchange, plans: Sequence[Plan]) -> list[Failure]:
 
 
 async def _commit(exchange: Exchange, plan: Plan) -> list[Failure]:
-    backend, settings = plan.state.backend, exchange.settings
+    backend = plan.state.backend
     if plan.done:
         return []
     if isinstance(backend, RecordBackend) and (plan.step is not None or plan.doomed is not None):
         try:
-            kept = await backend.write(plan, settings.commit_timeout, exchange.now)
+            kept = await backend.write(plan, exchange.settings.commit_timeout)
         except Exception as exc:
             return [Failure(backend.profile.name, _error_of(exc, backend))]
         except anyio.get_cancelled_exc_class():

@@ -63,7 +63,7 @@ class Owners:
 
     # -- commits ------------------------------------------------------------------------------------------------------
 
-    async def commit(self, plan: Plan, write: Write, clock: Callable[[], float]) -> bool:
+    async def commit(self, plan: Plan, write: Write) -> bool:
         """Write what was planned, and what the index has to know of it.
 
         Args:
@@ -74,46 +74,48 @@ class Owners:
         """
         known = plan.before or plan.doomed  # what is doomed is taken off the plan once it is deleted
         former = None if known is None else known.record.owner
-        attributes, names = plan.edits.attributes, self._profile.owner_names
+        attributes = plan.edits.attributes
         owner: Owner | None = None if plan.doomed is not None else former
         if plan.after is not None and "owner" in attributes:
             owner = attributes["owner"]
         if owner is not None and ("owner" in attributes or isinstance(plan.step, Create)):
-            kept = await self._join(plan, names.current(owner), write)
-            if kept and plan.after is not None and self._profile.max_sessions is not None:
-                await self.end_oldest(owner, self._profile.max_sessions, plan.after.handle)
+            kept = await self._join(plan, owner, write)
         elif owner is not None and "remember" in attributes:
-            await self._enlist(plan, names.current(owner))  # first, as it may live longer from now on
+            await self._enlist(plan, owner)  # first, as it may live longer from now on
             kept = await write(plan)
         elif owner is not None and plan.step is not None and plan.step.expires_at is not None:
-            kept = await self._renew(plan, names.current(owner), write)
+            kept = await self._renew(plan, owner, write)
         else:
             kept = await write(plan)
         if known is not None and former is not None and former != owner:
-            for name in names.every(former):
+            for name in self._profile.owner_names.every(former):
                 await self._index.delist(name, [known.handle])
         return kept
 
-    async def _join(self, plan: Plan, name: bytes, write: Write) -> bool:
+    async def _join(self, plan: Plan, owner: Owner, write: Write) -> bool:
+        index, profile, (handle, expires_at) = self._index, self._profile, _entry(plan)
+        name = profile.owner_names.current(owner)
         if plan.generation is None:  # kept when a commit is done again
-            plan.generation = await self._enlist(plan, name)
+            plan.generation = await index.enlist(name, handle, expires_at)
         if not await write(plan):
             return False
-        generation = await self._enlist(plan, name)
-        if generation in (b"", plan.generation) or plan.after is None:
-            return True
-        await self._repository.remove(plan.after)
-        await self._index.delist(name, [plan.after.handle])
-        return False
+        if await index.enlist(name, handle, expires_at) not in (b"", plan.generation):
+            if plan.after is not None:
+                await self._repository.remove(plan.after)
+            await index.delist(name, [handle])
+            return False
+        if profile.max_sessions is not None:
+            await self.end_oldest(owner, profile.max_sessions, handle)
+        return True
 
-    async def _renew(self, plan: Plan, name: bytes, write: Write) -> bool:
+    async def _renew(self, plan: Plan, owner: Owner, write: Write) -> bool:
         """Write entry and record at once; one lost entry is harmless, as it outlives its record."""
         failed: list[Exception] = []
         kept = False
 
         async def enlist() -> None:
             try:
-                await self._enlist(plan, name)
+                await self._enlist(plan, owner)
             except Exception as exc:
                 failed.append(exc)
 
@@ -127,14 +129,8 @@ class Owners:
             raise failed[0]
         return kept
 
-    async def _enlist(self, plan: Plan, name: bytes) -> bytes:
-        after, step, lifetime = plan.after, plan.step, plan.lifetime
-        expires_at = step.expires_at if step is not None else None
-        if after is None:
-            raise RuntimeError("a session that ends joins no owner")
-        if expires_at is None:  # nothing was renewed
-            expires_at = lifetime.expires_at(renewed_at=after.renewed_at, started_at=after.record.started_at)
-        return await self._index.enlist(name, after.handle, expires_at + lifetime.duration)
+    async def _enlist(self, plan: Plan, owner: Owner) -> None:
+        await self._index.enlist(self._profile.owner_names.current(owner), *_entry(plan))
 
     # -- lists and ends -----------------------------------------------------------------------------------------------
 
@@ -231,6 +227,16 @@ class Owners:
             return self._profile.codec.decode(data, handle)
         except CookieRefused:
             return None
+
+
+def _entry(plan: Plan) -> tuple[bytes, float]:
+    """The handle that is enlisted, and the deadline of its entry: a lifetime after the record's."""
+    after, expires_at = plan.after, None if plan.step is None else plan.step.expires_at
+    if after is None:
+        raise RuntimeError("a session that ends joins no owner")
+    if expires_at is None:  # nothing was renewed
+        expires_at = plan.lifetime.expires_at(renewed_at=after.renewed_at, started_at=after.record.started_at)
+    return after.handle, expires_at + plan.lifetime.duration
 
 
 def _same(one: Owner | None, other: Owner) -> bool:

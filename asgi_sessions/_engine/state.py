@@ -54,7 +54,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
 
     Attributes:
         headers: the request's.
-        scheme: the connection's.
+        secure: whether the connection's scheme is https or wss.
         now: POSIX seconds.
         accessed: whether the application used any of the sessions.
         touched: whether there may be something to commit: False as long as all was only read, and nothing was due for
@@ -71,7 +71,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
 
     settings: Settings
     headers: Headers
-    scheme: str | None
+    secure: bool
     now: Callable[[], float]
     accessed: bool = False
     touched: bool = False
@@ -83,11 +83,6 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
     committed: anyio.Event | None = None
     lock: anyio.Lock | None = None
     set_cookies: dict[CookieScope, bytes] | None = None
-
-    @property
-    def secure(self) -> bool:
-        """Whether the connection is https or wss."""
-        return self.scheme in ("https", "wss")
 
     def __repr__(self) -> str:
         return f"<Exchange, {'started' if self.started else 'not started'}>"  # its headers are secrets

@@ -1,4 +1,4 @@
-"""Keys: what is a good one, and what is derived of it."""
+"""Keys: which ones are good, and what is derived from them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from secrets import token_urlsafe
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from .._engine.cache import Cache
 from .seal import Encrypter, OwnerNames, RecordSealer, Sealer, Signer
-
-__all__ = ["Keyring", "generate_key"]
 
 logger = logging.getLogger("asgi_sessions")
 
@@ -71,8 +70,7 @@ class Keyring:
     def __init__(self, secret_key: object, fallback_keys: Sequence[object] = ()) -> None:
         if isinstance(fallback_keys, str | bytes) or not isinstance(fallback_keys, Sequence):
             raise TypeError("fallback_keys: must be a list of keys, not a single one")
-        named = {"secret_key": secret_key}
-        named |= {f"fallback_keys[{index}]": key for index, key in enumerate(fallback_keys)}
+        named = {"secret_key": secret_key} | {f"fallback_keys[{n}]": key for n, key in enumerate(fallback_keys)}
         texts = {name: _check_key(name, key) for name, key in named.items()}
         self._keys = [_key_bytes(key) for key in named.values()]
         for index, name in enumerate(named):
@@ -81,7 +79,7 @@ class Keyring:
         short = [name for name, text in texts.items() if len(text) < GOOD_KEY]
         if short:
             logger.warning("%s: fewer than %d characters; %s", ", ".join(short), GOOD_KEY, HINT)
-        self._derived: dict[tuple[str, str], object] = {}
+        self._derived: Cache[tuple[str, str], Any] = Cache(DERIVED_KEPT)
 
     def signer(self, cookie_name: str) -> Sealer:
         """Signs: readable by everybody, made by nobody else."""
@@ -100,15 +98,12 @@ class Keyring:
         return self._derive("owner", cookie_name, OwnerNames)
 
     def _derive(self, mode: str, cookie_name: str, make: Callable[[list[bytes], bytes], T]) -> T:
-        known = self._derived.get((mode, cookie_name))
+        known: T | None = self._derived.get((mode, cookie_name))
         if known is None:
             purpose = b"\x00".join([FORMAT, mode.encode(), cookie_name.encode()])  # none of the parts has a NUL
             keys = [HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(key) for key in self._keys]
-            known = make(keys, purpose)
-            if len(self._derived) >= DERIVED_KEPT:
-                self._derived.clear()  # one atomic step: threads may share a keyring
-            self._derived[mode, cookie_name] = known
-        return known  # type: ignore[return-value]  # the mode says which one it is
+            known = self._derived.put((mode, cookie_name), make(keys, purpose))
+        return known
 
     def __repr__(self) -> str:
         return f"<Keyring of {len(self._keys)} keys>"

@@ -4,6 +4,8 @@ Specification: https://c2sp.org/XAES-256-GCM. A message key is derived from the 
 NIST SP 800-108r1 (KDF in counter mode with CMAC), the second half is AES-GCM's own nonce.
 """
 
+from collections.abc import Iterator
+from itertools import repeat
 from os import urandom
 from threading import Lock
 
@@ -12,8 +14,6 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import ECB
-
-__all__ = ["NONCE_SIZE", "OVERHEAD", "XAES256GCM", "InvalidTag"]
 
 KEY_SIZE = 32  # bytes
 NONCE_SIZE = 24  # bytes
@@ -27,9 +27,9 @@ MESSAGES_PER_KEY = 2**10
 
 
 class XAES256GCM:
-    """One key. How many messages it may seal: see ``Keyring``."""
+    """XAES-256-GCM under one key. How many messages it may seal: see ``Keyring``."""
 
-    __slots__ = ("_blocks", "_left", "_lock", "_masks", "_shared")
+    __slots__ = ("_blocks", "_lock", "_masks", "_shared")
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_SIZE:
@@ -41,50 +41,39 @@ class XAES256GCM:
         subkey = int.from_bytes(self._blocks.update(bytes(16)), "big") << 1
         if subkey >> 128:
             subkey = (subkey & ((1 << 128) - 1)) ^ 0x87
-        first, second = (
-            int.from_bytes(start + bytes(12), "big") ^ subkey for start in (b"\x00\x01X\x00", b"\x00\x02X\x00")
-        )
+        first, second = (int.from_bytes(bytes([0, number]) + b"X" + bytes(13)) ^ subkey for number in (1, 2))
         self._masks = first << 128 | second
-        self._left = 0  # messages for which the shared first half is still good
-        self._shared = b"", AESGCM(key)  # replaced before anything is encrypted
+        # A first half and its cipher, once for each message that they are still good for. Threads may seal at once: a
+        # step of the iterator is atomic, and the iterator is replaced as a whole.
+        self._shared: Iterator[tuple[bytes, AESGCM]] = iter(())
 
     def seal(self, data: bytes, associated: bytes) -> bytes:
         """A new nonce, and behind it the ciphertext."""
-        self._left -= 1
-        if self._left < 0:
-            self._left = MESSAGES_PER_KEY - 1
+        shared = next(self._shared, None)
+        if shared is None:
             first = urandom(HALF)
-            self._shared = first, AESGCM(self._message_key(first))
-        first, cipher = self._shared
+            shared = first, self._cipher(first)
+            self._shared = repeat(shared, MESSAGES_PER_KEY - 1)
+        first, cipher = shared
         second = urandom(HALF)
         return first + second + cipher.encrypt(second, data, associated)
 
     def encrypt(self, nonce: bytes, data: bytes, associated: bytes) -> bytes:
-        """
-        Args:
-            nonce: 24 random bytes, new ones for each message.
-        """
-        first, second = _halves(nonce)
-        return AESGCM(self._message_key(first)).encrypt(second, data, associated)
+        """The ciphertext alone; the nonce is 24 random bytes, new ones for each message."""
+        if len(nonce) != NONCE_SIZE:
+            raise ValueError(f"the nonce must have {NONCE_SIZE} bytes, not {len(nonce)}")
+        return self._cipher(nonce[:HALF]).encrypt(nonce[HALF:], data, associated)
 
     def decrypt(self, nonce: bytes, data: bytes, associated: bytes) -> bytes:
-        """
-        Raises:
-            InvalidTag: not what ``encrypt`` made under this key, nonce and associated data.
-        """
-        first, second = _halves(nonce)
+        """Reverse ``encrypt``, or raise InvalidTag if key, nonce or associated data is another one."""
         if len(data) < OVERHEAD:
             raise InvalidTag
-        return AESGCM(self._message_key(first)).decrypt(second, data, associated)
+        return self._cipher(nonce[:HALF]).decrypt(nonce[HALF:], data, associated)
 
-    def _message_key(self, first: bytes) -> bytes:
+    def _cipher(self, first: bytes) -> AESGCM:
+        """The cipher under the message key of a nonce's first half."""
         half = int.from_bytes(first, "big")
         blocks = ((half << 128 | half) ^ self._masks).to_bytes(32, "big")
         with self._lock:
-            return self._blocks.update(blocks)
-
-
-def _halves(nonce: bytes) -> tuple[bytes, bytes]:
-    if len(nonce) != NONCE_SIZE:
-        raise ValueError(f"the nonce must have {NONCE_SIZE} bytes, not {len(nonce)}")
-    return nonce[:HALF], nonce[HALF:]
+            key = self._blocks.update(blocks)
+        return AESGCM(key)

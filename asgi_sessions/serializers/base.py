@@ -1,13 +1,12 @@
-"""What a serializer is, and the limits that all of them keep."""
+"""The contract of a serializer, the limits that all of them keep, and the walker that both formats share."""
 
+import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import chain
 from typing import Any, ClassVar
 
 from ..exceptions import MalformedSession, SerializationError
-
-__all__ = ["Serializer"]
 
 MAX_BYTES = 1024 * 1024  # bytes of one encoded value
 MAX_DEPTH = 64  # containers inside each other; the outermost is the first
@@ -31,7 +30,7 @@ class Serializer(ABC):
         """Encode a value; the session itself is passed as a plain dict.
 
         Raises:
-            SerializationError: it can not be stored; ``path`` starts at ``value``.
+            SerializationError: it cannot be stored; ``path`` starts at ``value``.
         """
 
     def dumps_again(self, value: dict[Any, Any], before: bytes) -> bytes:
@@ -49,7 +48,7 @@ class Serializer(ABC):
         """Decode what ``dumps`` wrote.
 
         Raises:
-            MalformedSession: these bytes can not be decoded. ``loads`` raises nothing else, whatever the bytes are.
+            MalformedSession: these bytes cannot be decoded. ``loads`` raises nothing else, whatever the bytes are.
         """
 
     def loads_again(self, data: bytes) -> object:
@@ -76,14 +75,42 @@ class Serializer(ABC):
         """The reverse of ``split``: one encoded dict of keys and encoded values, in order.
 
         Raises:
-            SerializationError: a key can not be stored, or the whole is too large or nested too deeply.
-            MalformedSession: a part can not be decoded; not every serializer looks at them.
+            SerializationError: a key cannot be stored, or the whole is too large or nested too deeply.
+            MalformedSession: a part cannot be decoded; not every serializer looks at them.
         """
         return self.dumps({key: self.loads(part) for key, part in parts.items()})
 
 
 class TooMuch(MalformedSession):
-    """It exceeds a limit; told from other faults because writing can be the cause."""
+    """A limit is exceeded; told from other faults because writing can be the cause."""
+
+
+class LimitedSerializer(Serializer):
+    """A serializer of this package; writes and reads at most ``max_bytes``."""
+
+    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
+        if max_bytes < 1:
+            raise ValueError(f"max_bytes={max_bytes!r} must be at least 1")
+        self.max_bytes = max_bytes
+
+    @abstractmethod
+    def _read(self, data: bytes) -> object:
+        """Decode, whatever a subclass makes of ``loads``."""
+
+    def _check_read(self, data: bytes) -> None:
+        if len(data) > self.max_bytes:
+            raise MalformedSession(f"the stored value takes {len(data)} bytes, at most {self.max_bytes} are read")
+
+    def _check_written(self, data: bytes, trial: bool) -> bytes:
+        """Refuse now what could not be loaded later; with ``trial``, by loading it."""
+        if len(data) > self.max_bytes:
+            raise SerializationError("", f"takes {len(data)} bytes, at most {self.max_bytes} may be stored")
+        if trial:
+            try:
+                self._read(data)
+            except TooMuch as exc:
+                raise SerializationError("", str(exc)) from exc
+        return data
 
 
 _SETS: frozenset[type] = frozenset({set, frozenset})
@@ -94,12 +121,7 @@ _CONTAINERS: frozenset[type] = _SEQUENCES | {dict}
 def check_shape(value: object, containers: int | None = None) -> None:
     """Refuse what is nested too deeply for others to recurse into it, or holds more keys than a session needs.
 
-    Args:
-        containers: at most so many are in there with anything in them, and not too many keys: it ends once the rest
-            of them can not be too deep.
-
-    Raises:
-        TooMuch: says which limit was exceeded.
+    With ``containers``, the most that can be in there with anything in them, stop once the rest cannot be too deep.
     """
     level: list[Any] = [value]
     keys = 0
@@ -118,43 +140,6 @@ def check_shape(value: object, containers: int | None = None) -> None:
         level = [*chain.from_iterable(others), *chain.from_iterable(map(dict.values, dicts))]
         level += [key for key in chain.from_iterable(dicts) if type(key) is not str]
     raise TooMuch(f"nested more than {MAX_DEPTH} levels deep")
-
-
-def check_written(value: object, data: bytes, limit: int) -> bytes:
-    """What was written must be readable.
-
-    Raises:
-        SerializationError: too large, or too many keys.
-    """
-    if len(data) > limit:
-        raise too_large(data, limit)
-    if len(data) > MAY_HAVE_MANY_KEYS:
-        try:
-            check_shape(value)
-        except TooMuch as exc:
-            raise SerializationError("", str(exc)) from exc
-    return data
-
-
-def too_large(data: bytes, limit: int) -> SerializationError:
-    return SerializationError("", f"takes {len(data)} bytes, at most {limit} may be stored")
-
-
-def check_readable(serializer: Serializer, data: bytes) -> None:
-    """Refuse now what could not be loaded later.
-
-    Raises:
-        SerializationError: names the limit.
-    """
-    try:
-        serializer.loads(data)
-    except TooMuch as exc:
-        raise SerializationError("", str(exc)) from exc
-
-
-def refuse_large(data: bytes, limit: int) -> None:
-    if len(data) > limit:
-        raise MalformedSession(f"the stored value takes {len(data)} bytes, at most {limit} are read")
 
 
 def is_native(value: Any, scalars: frozenset[type], keys: frozenset[type], room: int) -> bool:
@@ -185,3 +170,88 @@ def _room_left(value: Any, scalars: frozenset[type], keys: frozenset[type], room
         if room < 0:
             return -1
     return room
+
+
+_BASES: dict[type, Callable[[Any], object]] = {
+    # The conversions go past what a subclass may override: the value counts, not how it likes to be shown.
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    bytes: bytes.__bytes__,
+    list: list,
+    dict: dict,
+    tuple: tuple,
+}
+_KEY_REPR = reprlib.Repr()
+_KEY_REPR.maxstring = _KEY_REPR.maxother = 80
+
+
+class Attribute(str):
+    """A step of a path that is written ``.name``."""
+
+    __slots__ = ()
+
+
+class Walker(ABC):
+    """Converts one value into what msgspec writes without loss; knows where it is, for error messages."""
+
+    __slots__ = ("keys", "limit", "room", "steps")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.room = limit
+        self.keys = MAX_KEYS
+        self.steps: list[object] = []
+
+    def dumps(self, value: object, encode: Callable[[object], bytes]) -> bytes:
+        try:
+            return encode(self.write(value, 0))
+        except RecursionError as exc:
+            raise SerializationError("", "nested too deeply for what is left of Python's stack") from exc
+
+    @abstractmethod
+    def write(self, value: object, depth: int) -> object: ...
+
+    def error(self, reason: str) -> SerializationError:
+        path = "".join(f".{s}" if isinstance(s, Attribute) else f"[{_KEY_REPR.repr(s)}]" for s in self.steps)
+        return SerializationError(path, reason)
+
+    def enter(self, size: int, depth: int, keys: int = 0) -> None:
+        """Guard against cycles, and against small structures that unfold into huge ones: an element takes a byte."""
+        if depth >= MAX_DEPTH:
+            raise self.error(f"nested more than {MAX_DEPTH} levels deep, or contains itself")
+        self.room -= size
+        if self.room < 0:
+            raise self.error(f"takes more than the {self.limit} bytes that may be stored")
+        self.keys -= keys
+        if self.keys < 0:
+            raise self.error(f"holds more than {MAX_KEYS} keys")
+
+    def leaf(self, convert: Callable[[Any], object], value: object) -> object:
+        try:
+            return convert(value)
+        except ValueError as exc:
+            raise self.error(str(exc)) from exc
+
+    def items(self, value: Collection[object], depth: int) -> list[object]:
+        self.enter(len(value), depth)
+        written = []
+        for index, item in enumerate(value):
+            self.steps.append(index)
+            written.append(self.write(item, depth + 1))
+            self.steps.pop()
+        return written
+
+    def as_base(self, value: object, depth: int, hint: str) -> object:
+        for base, convert in _BASES.items():
+            if isinstance(value, base):
+                return self.write(convert(value), depth)
+        raise self.error(f"{type(value).__qualname__} objects cannot be stored; {hint}")
+
+
+def check_text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError("a str with lone surrogates cannot be stored") from exc
+    return value

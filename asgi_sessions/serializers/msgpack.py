@@ -9,27 +9,33 @@ import msgspec
 from msgspec import Raw
 from msgspec.msgpack import Ext
 
-from ..exceptions import SerializationError
-from .again import DecodedDicts
+from .._engine.cache import Cache
+from ..exceptions import MalformedSession
 from .base import (
     MAX_BYTES,
+    MAX_DEPTH,
     MAY_HAVE_MANY_KEYS,
-    Serializer,
-    check_readable,
+    Attribute,
+    LimitedSerializer,
+    TooMuch,
+    Walker,
     check_shape,
-    check_written,
     is_native,
-    refuse_large,
-    too_large,
 )
-from .extensions import LEAVES, PLAIN, SCALARS, Code
-from .reader import GuardedReader, Reader, containers, may_collide, may_extend, nests
-from .registered import Kind, describe, hint
-from .walker import Attribute, Walker
-
-__all__ = ["MessagePackSerializer"]
+from .types import FROZENSET, LEAVES, PLAIN, READERS, REGISTERED, SCALARS, SET, TUPLE, Registered, describe, hint
 
 T = TypeVar("T")
+
+MAX_COLLISIONS = 100  # different values of one hash
+MOST_KNOWN = 512  # dicts that one serializer remembers: 5 MB of the longest, a few hundred kB of those of a usual size
+LONGEST_KNOWN = 2048  # bytes
+PARTS = dict[Any, Raw]
+
+# Bytes that cannot open an extension, and those that cannot open a container with something in it either. There are at
+# most as many extensions, and as many levels, as other bytes.
+_NOT_EXTENSION = bytes({*range(256)} - {*range(0xC7, 0xCA), *range(0xD4, 0xD9)})
+_NOT_NESTING = bytes({*_NOT_EXTENSION} - {*range(0x81, 0x90), *range(0x91, 0xA0), *range(0xDC, 0xE0)})
+_STR = frozenset({str})
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -37,7 +43,7 @@ _encode = msgspec.msgpack.Encoder().encode
 class _PackWalker(Walker):
     __slots__ = ("kinds",)
 
-    def __init__(self, limit: int, kinds: Mapping[type, Kind]) -> None:
+    def __init__(self, limit: int, kinds: Mapping[type, Registered]) -> None:
         super().__init__(limit)
         self.kinds = kinds
 
@@ -54,8 +60,7 @@ class _PackWalker(Walker):
         return self.as_base(value, depth, hint(cls))
 
     def mapping(self, value: dict[Any, object], depth: int, step: Callable[[Any], object] | None = None) -> object:
-        self.enter(len(value), depth)
-        self.count(len(value))
+        self.enter(len(value), depth, keys=len(value))
         pairs = []
         plain = True
         for key, item in value.items():
@@ -69,16 +74,15 @@ class _PackWalker(Walker):
         return Raw(_join([(_encode(key), _encode(item)) for key, item in pairs]))
 
     def tuple(self, value: Collection[object], depth: int) -> Ext:
-        return Ext(Code.TUPLE, _encode(self.items(value, depth)))
+        return Ext(TUPLE, _encode(self.items(value, depth)))
 
     def set(self, value: Collection[object], depth: int) -> Ext:
-        self.enter(len(value), depth)
-        self.count(len(value))
+        self.enter(len(value), depth, keys=len(value))
         elements = sorted(_encode(self.write(item, depth + 1)) for item in value)
-        code = Code.SET if type(value) is set else Code.FROZENSET
+        code = SET if type(value) is set else FROZENSET
         return Ext(code, _encode([Raw(element) for element in elements]))
 
-    def registered(self, kind: Kind, value: object, depth: int) -> Ext:
+    def registered(self, kind: Registered, value: object, depth: int) -> Ext:
         self.enter(1, depth)
         try:
             state = kind.encode(value)
@@ -88,7 +92,7 @@ class _PackWalker(Walker):
             written = self.mapping(state, depth + 1, Attribute)
         else:
             written = self.write(state, depth + 1)
-        return Ext(Code.OBJECT, _encode([kind.name, written]))
+        return Ext(REGISTERED, _encode([kind.name, written]))
 
 
 _CONTAINERS: dict[type, Callable[[_PackWalker, Any, int], object]] = {
@@ -107,12 +111,91 @@ def _join(pairs: Collection[tuple[bytes, bytes]]) -> bytes:
 def _map_head(size: int) -> bytes:
     if size < 16:
         return bytes((0x80 | size,))
-    if size < 2**16:
-        return struct.pack(">BH", 0xDE, size)
-    return struct.pack(">BI", 0xDF, size)
+    return struct.pack(">BH", 0xDE, size) if size < 2**16 else struct.pack(">BI", 0xDF, size)
 
 
-class MessagePackSerializer(Serializer):
+class Reader:
+    """Decoder of what holds few extensions, with the registered types by name."""
+
+    def __init__(self, names: Mapping[str, Registered]) -> None:
+        self._names = names
+        self._readers: dict[int, Callable[[memoryview], object]] = READERS | {
+            TUPLE: lambda payload: tuple(self._array(payload)),
+            SET: lambda payload: set(self._array(payload)),
+            FROZENSET: lambda payload: frozenset(self._array(payload)),
+            REGISTERED: self._registered,
+        }
+        self._decoders: dict[Any, Callable[[bytes | memoryview], Any]] = {
+            form: msgspec.msgpack.Decoder(form, ext_hook=self.extension).decode for form in (Any, PARTS)
+        }
+
+    def load(self, data: bytes, form: Any = Any) -> Any:
+        """Decode, or raise MalformedSession; the form ``PARTS`` leaves the values of a dict encoded."""
+        try:
+            return self._decoders[form](data)
+        except MalformedSession:
+            raise
+        except Exception as exc:  # also what registered decode functions raise
+            raise MalformedSession("the stored value is not readable MessagePack") from exc
+
+    def extension(self, code: int, payload: memoryview) -> object:
+        if reader := self._readers.get(code):
+            return reader(payload)
+        raise MalformedSession(f"extension code {code} is unknown")
+
+    def _array(self, payload: memoryview) -> list[Any]:
+        decoded = self._decoders[Any](payload)
+        if type(decoded) is not list:
+            raise MalformedSession("an extension does not hold an array")
+        return decoded
+
+    def _registered(self, payload: memoryview) -> object:
+        name, state = self._array(payload)
+        kind = self._names.get(name)
+        if kind is None:
+            raise MalformedSession(f"no type is registered as {name!r:.80}")
+        check_shape(state)
+        return kind.decode(state)
+
+
+class GuardedReader(Reader):
+    """Decoder of one value that may hold many extensions; refuses many of one hash."""
+
+    # Among a dict's keys, values of one hash are compared with each other. Python keeps the hashes of str and bytes
+    # from being guessed, but not those of large ints, UUIDs, tuples...: thousands of one hash would take minutes
+    # (CWE-407, https://cwe.mitre.org/data/definitions/407.html).
+
+    def __init__(self, names: Mapping[str, Registered]) -> None:
+        super().__init__(names)
+        self._spelled: dict[int, set[bytes]] = {}  # by hash
+
+    def extension(self, code: int, payload: memoryview) -> object:
+        value = super().extension(code, payload)
+        try:
+            same = self._spelled.setdefault(hash(value), set())
+        except TypeError:  # no key then
+            return value
+        same.add(bytes(payload))
+        if len(same) > MAX_COLLISIONS:
+            raise TooMuch(f"more than {MAX_COLLISIONS} values have the same hash")
+        return value
+
+
+class DecodedDict(msgspec.Struct, frozen=True, gc=False):
+    """A dict that was decoded more than once.
+
+    Attributes:
+        scalars: all keys, in order; None stands for a value that can be changed.
+        others: the encoded dict of those values; empty if there are none.
+        extends: whether it may hold an extension.
+    """
+
+    scalars: dict[Any, Any]
+    others: bytes
+    extends: bool
+
+
+class MessagePackSerializer(LimitedSerializer):
     """The default: compact, fast, and every value comes back with its type.
 
     Stored are ``None``, ``bool``, ``int`` (up to 1 KiB), ``float``, ``str``, ``bytes``, ``bytearray``, ``list``,
@@ -127,14 +210,12 @@ class MessagePackSerializer(Serializer):
     """
 
     def __init__(self, types: Iterable[type] = (), *, max_bytes: int = MAX_BYTES) -> None:
-        if max_bytes < 1:
-            raise ValueError(f"max_bytes={max_bytes!r} must be at least 1")
-        self.max_bytes = max_bytes
+        super().__init__(max_bytes=max_bytes)
         self._unchecked = min(max_bytes, MAY_HAVE_MANY_KEYS)  # bytes up to which no limit can be exceeded but the depth
-        self._kinds: dict[type, Kind] = {}
-        self._names: dict[str, Kind] = {}
+        self._kinds: dict[type, Registered] = {}
+        self._names: dict[str, Registered] = {}
         self._reader = Reader(self._names)
-        self._decoded = DecodedDicts()
+        self._decoded: Cache[bytes, DecodedDict | None] = Cache(MOST_KNOWN)  # None: it was met once
         for cls in types:
             self.register(cls, cls.__qualname__)
 
@@ -148,7 +229,7 @@ class MessagePackSerializer(Serializer):
         """Let values of exactly this type be stored; call it before the first session is served.
 
         Args:
-            name: written into every record: keep it when the class is renamed or moved, or older records can not be
+            name: written into every record: keep it when the class is renamed or moved, or older records cannot be
                 read any more.
             encode: makes a value that can be stored of an object; a new object of another type.
             decode: the reverse. Both may be left out for dataclasses, structs, pydantic models (written as a dict
@@ -163,66 +244,86 @@ class MessagePackSerializer(Serializer):
             raise ValueError(f"the name {name!r} is " + ("taken by another type" if name else "empty"))
         if type in PLAIN or type in LEAVES or type in _CONTAINERS or type in self._kinds:
             raise ValueError(f"{type.__qualname__} can be stored already")
-        if encode is None or decode is None:
-            kind = describe(type, name)
-        else:
-            kind = Kind(name=name, encode=encode, decode=decode)
+        kind = Registered(name, encode, decode) if encode and decode else describe(type, name)
         self._kinds[type] = self._names[name] = kind
 
     def dumps(self, value: object) -> bytes:
-        data = self._encode(value)
-        return data if len(data) <= self._unchecked else check_written(value, data, self.max_bytes)
+        try:
+            # msgspec alone would write tuples, sets, datetimes, dataclasses... and lose their types.
+            data = _encode(value) if is_native(value, SCALARS, SCALARS, self.max_bytes) else None
+        except (OverflowError, UnicodeEncodeError):
+            data = None  # a large int, or a str that the walker will point at
+        if data is None:
+            data = _PackWalker(self.max_bytes, self._kinds).dumps(value, _encode)
+        elif len(data) <= self._unchecked:
+            return data
+        return self._check_written(data, self._may_exceed(data))
 
     def dumps_again(self, value: dict[Any, Any], before: bytes) -> bytes:
         known = self._decoded.get(before)
+        if known is None:
+            # Each of these looks at sixteen bytes at once; together they take half the time of one translate().
+            extends = (
+                0xC7 in before or 0xC8 in before or 0xC9 in before or 0xD4 in before
+                or 0xD5 in before or 0xD6 in before or 0xD7 in before or 0xD8 in before
+            )  # fmt: skip
+        else:
+            extends = known.extends
         # Without an extension before there is no value of a type that msgspec would write as another one.
-        if not (may_extend(before) if known is None else known.extends):
+        if not extends:
             try:
                 data = _encode(value)  # a subclass of dict is written by what it holds, whatever its methods say
+                if len(data) <= self._unchecked:
+                    return data
             except (OverflowError, UnicodeEncodeError):
-                data = b""
-            if data and len(data) <= self._unchecked:
-                return data
+                pass  # a large int, or a str that the walker will point at
         return super().dumps_again(value, before)
 
     def loads(self, data: bytes) -> object:
-        if len(data) <= self._unchecked and not nests(data):
-            return self._reader.load(data)
-        value = self._careful(data).load(data)
-        check_shape(value, self._bound(data))
-        return value
+        return self._read(data)
 
     def loads_again(self, data: bytes) -> object:
         known = self._decoded.get(data)
         if known is not None:
-            return {**known.scalars, **self._reader.load(known.others)} if known.others else known.scalars.copy()  # type: ignore[dict-item]
+            return known.scalars | self._reader.load(known.others) if known.others else known.scalars.copy()
         if len(data) > self._unchecked:
             return self.loads(data)
         value = self._reader.load(data)  # no limit but the depth, which was looked at
-        self._decoded.meet(data, value, self)
+        if len(data) <= LONGEST_KNOWN and type(value) is dict and _STR.issuperset(map(type, value)):
+            if data not in self._decoded:
+                self._decoded.put(data, None)
+            else:  # only what comes again is worth taking apart
+                self._decoded[data] = self._take_apart(data, value)
         return value
 
+    def _take_apart(self, data: bytes, values: dict[str, Any]) -> DecodedDict:
+        others, scalars = b"", values.copy()
+        if not SCALARS.issuperset(map(type, values.values())):
+            mutable = {key: None for key, value in values.items() if type(value) not in SCALARS}
+            parts = self._reader.load(data, PARTS)
+            others, scalars = self._join({key: bytes(parts[key]) for key in mutable}), values | mutable
+        return DecodedDict(scalars, others, bool(data.translate(None, _NOT_EXTENSION)))
+
     def split(self, data: bytes) -> dict[Any, bytes]:
-        if len(data) <= self._unchecked and not nests(data):
-            return self._reader.split(data)
-        parts = self._careful(data).split(data)
-        check_shape(parts, self._bound(data))
-        return parts
-
-    def _bound(self, data: bytes) -> int | None:
-        return containers(data) if len(data) <= self._unchecked else None
-
-    def _careful(self, data: bytes) -> Reader:
-        refuse_large(data, self.max_bytes)
-        return GuardedReader(self._names) if may_collide(data) else self._reader
+        return {key: bytes(part) for key, part in self._read(data, PARTS).items()}
 
     def join(self, parts: Mapping[Any, bytes]) -> bytes:
         data = self._join(parts)
-        if len(data) > self.max_bytes:
-            raise too_large(data, self.max_bytes)
-        if len(data) > self._unchecked or nests(data):
-            check_readable(self, data)
-        return data
+        return self._check_written(data, self._may_exceed(data))
+
+    def _read(self, data: bytes, form: Any = Any) -> Any:
+        """Decode, and check only those limits that so many bytes, containers and extensions can exceed."""
+        containers = None
+        if len(data) > self._unchecked:
+            self._check_read(data)
+        else:
+            containers = len(data.translate(None, _NOT_NESTING))
+            if containers <= MAX_DEPTH:
+                return self._reader.load(data, form)
+        collide = len(data.translate(None, _NOT_EXTENSION)) > MAX_COLLISIONS
+        value = (GuardedReader(self._names) if collide else self._reader).load(data, form)
+        check_shape(value, containers)
+        return value
 
     def _join(self, parts: Mapping[Any, bytes]) -> bytes:
         if SCALARS.issuperset(map(type, parts)):
@@ -230,17 +331,5 @@ class MessagePackSerializer(Serializer):
                 return _encode({key: Raw(part) for key, part in parts.items()})
         return _join([(self.dumps(key), part) for key, part in parts.items()])
 
-    def _encode(self, value: object) -> bytes:
-        try:
-            # msgspec alone would write tuples, sets, datetimes, dataclasses... and lose their types.
-            if is_native(value, SCALARS, SCALARS, self.max_bytes):
-                return _encode(value)
-        except (OverflowError, UnicodeEncodeError):
-            pass  # a large int, or a str that the walker will point at
-        try:
-            data = _encode(_PackWalker(self.max_bytes, self._kinds).write(value, 0))
-        except RecursionError as exc:
-            raise SerializationError("", "nested too deeply for what is left of Python's stack") from exc
-        if len(data) <= self.max_bytes and nests(data):
-            check_readable(self, data)
-        return data
+    def _may_exceed(self, data: bytes) -> bool:
+        return len(data) > self._unchecked or len(data.translate(None, _NOT_NESTING)) > MAX_DEPTH

@@ -205,7 +205,7 @@ def _built(app: Starlette) -> Any:
 
 def _exchange(middleware: SessionMiddleware, cookie: bytes = b"", scheme: str = "http") -> Exchange:
     settings = middleware.settings
-    return Exchange(settings, [(b"cookie", cookie)] if cookie else [], scheme, settings.clock)
+    return Exchange(settings, [(b"cookie", cookie)] if cookie else [], scheme == "https", settings.clock)
 
 
 async def _load(middleware: SessionMiddleware, exchange: Exchange, backend: Backend) -> Session:

@@ -124,12 +124,9 @@ async def test_nothing_of_ours_shows_a_secret_in_its_repr(target: Target) -> Non
     async def keep(scope: Any) -> None:
         session = scope["session"]
         session["n"] = 1
-        state = session._state
-        plan = decide(state, session)
-        kept.extend(
-            [session, state, state.exchange, state.exchange.settings, plan, plan.step, plan.after, scope["sessions"]]
-        )
-        kept.extend([state.backend, state.profile, plan.state.loaded])
+        plan = decide(session)
+        kept.extend([session, session.exchange, session.exchange.settings, scope["sessions"]])
+        kept.extend([plan, plan.step, plan.after, session.backend, session.profile, plan.state.loaded])
 
     store: Any = target.counting or target.store
     app = application(keep, store=store, encrypt=target.kind == "encrypted", clock=target.clock)

@@ -12,7 +12,9 @@ import pytest
 
 from asgi_sessions import (
     JSONSerializer,
+    MalformedSession,
     MessagePackSerializer,
+    NewerFormat,
     RecordStore,
     Serializer,
     Session,
@@ -23,7 +25,6 @@ from asgi_sessions import (
 from asgi_sessions._engine.codec import FORMAT, RecordCodec
 from asgi_sessions._engine.record import Record
 from asgi_sessions.crypto.keys import Keyring
-from asgi_sessions.exceptions import MalformedSession, NewerFormat
 from tests.browser import KEY, Browser, Clock, application
 
 NOW = 1_800_000_000

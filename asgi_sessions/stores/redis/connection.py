@@ -205,13 +205,15 @@ class Line(asyncio.Protocol):
     def _next_batch(self) -> list[bytes]:
         """Take the commands that go out in one piece; those who were cancelled meanwhile send nothing."""
         pending, sent = self._pending, self._sent
-        calls = [call for call in pending if not call[0].done()]
-        commands = [command for _, _, command in calls]
+        commands = [command for reply, _, command in pending if not reply.done()]
+        if len(commands) < len(pending):
+            pending = self._pending = deque([call for call in pending if not call[0].done()])
         if len(commands) > MAX_BATCH_COMMANDS or sum(map(len, commands)) > MAX_BATCH_BYTES:
             del commands[_fitting(commands) :]
-        sent.extend(calls[: len(commands)])
-        pending.clear()
-        pending.extend(calls[len(commands) :])
+            sent.extend([pending.popleft() for _ in commands])
+        else:
+            sent.extend(pending)
+            pending.clear()
         return commands
 
     # -- deadlines ----------------------------------------------------------------------------------------------------
