@@ -53,7 +53,7 @@ class SessionManager:
 
     Raises:
         NotSupported: the store has no owner index.
-        ValueError, TypeError: an option can not be right.
+        ValueError, TypeError: an option cannot be right.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from ._engine.assignment import assigned_values
 from ._engine.backends import fetch_epoch
-from ._engine.exchange import commit, outcome, save_late, saving
+from ._engine.exchange import commit, commit_all, outcome, save_late, saving
 from ._engine.plan import decide_all, is_different
 from ._engine.profile import Epochs
 from ._engine.record import NOTHING
@@ -37,7 +37,6 @@ __all__ = ["SessionMiddleware"]
 
 logger = logging.getLogger("asgi_sessions")
 
-_SECURE = frozenset({"https", "wss"})
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start", "websocket.close"})
 _MISSING = object()
 RETRY_AFTER = 5  # seconds; what a 503 asks the client to wait
@@ -74,7 +73,7 @@ class SessionMiddleware:
         clock: POSIX seconds.
 
     Raises:
-        ValueError, TypeError: an option can not be right; the message says what to write instead.
+        ValueError, TypeError: an option cannot be right; the message says what to write instead.
     """
 
     def __init__(
@@ -151,11 +150,13 @@ class SessionMiddleware:
             await self._lifespan(scope, receive, send)
             return
         settings, own = self.settings, self._own
-        exchange = Exchange(settings, scope["headers"], scope.get("scheme") in _SECURE, settings.clock)
+        exchange = Exchange(settings, scope["headers"], scope.get("scheme"), settings.clock)
         session = Session(own, own.profile, exchange)
         opened = {"session": session}
-        outer = (scope["session"], scope.get("sessions")) if "session" in scope else None
-        around = outer[1] if outer is not None and isinstance(outer[1], SessionRegistry) else None
+        outer = around = None
+        if "session" in scope:
+            outer = scope["session"], scope.get("sessions")
+            around = outer[1] if isinstance(outer[1], SessionRegistry) else None
         responder = Responder(exchange, opened, session, scope, receive, send)
         scope["session"] = session
         scope["sessions"] = SessionRegistry(self.configuration, exchange, opened, around)
@@ -300,13 +301,36 @@ class Responder(msgspec.Struct, eq=False):
 
     async def _send_start(self, message: Message) -> None:
         if message.get("status", 200) < 500 and message["type"] != "websocket.close":
-            if self.error is not None:
-                raise self.error
             await self._commit()
         await self._send(self._with_headers(message))
 
     async def _commit(self) -> None:
         """Commit all sessions, before the response starts."""
+        exchange = self._exchange
+        if self.error is not None:
+            raise self.error
+        if exchange.lock is not None or exchange.epochs or self._scope.get("session") is not self._session:
+            await self._prepare()
+        plans, failures = decide_all(self._opened.values())
+        if plans:
+            exchange.committing = True
+            try:
+                failures += await (commit(plans[0]) if len(plans) == 1 else commit_all(plans))
+            finally:
+                exchange.committing = False
+                if exchange.committed is not None:
+                    exchange.committed.set()
+        if failures:
+            self.error = outcome(failures)
+            if self.error is not None:
+                raise self.error
+        for session in self._opened.values():
+            if session.written or session.shared or session.edits is not NOTHING:
+                return
+        exchange.touched = False  # nothing is left that could be changed
+
+    async def _prepare(self) -> None:
+        """Do what has to be waited for before anything can be decided."""
         exchange = self._exchange
         try:
             if self._scope.get("session") is not self._session:
@@ -320,23 +344,6 @@ class Responder(msgspec.Struct, eq=False):
         except (StoreError, NotSupported) as exc:
             self.error = exc
             raise
-        plans, failures = decide_all(self._opened.values())
-        if plans:
-            exchange.committing = True
-            try:
-                failures += await commit(exchange, plans)
-            finally:
-                exchange.committing = False
-                if exchange.committed is not None:
-                    exchange.committed.set()
-        if failures:
-            self.error = outcome(failures)
-            if self.error is not None:
-                raise self.error
-        for session in self._opened.values():
-            if session.written or session.shared or session.edits is not NOTHING:
-                return
-        exchange.touched = False  # nothing is left that could be changed
 
     def _with_headers(self, message: Message) -> Message:
         """The start of the response, with the headers that the sessions ask for."""

@@ -78,7 +78,7 @@ class SessionRegistry(msgspec.Struct, eq=False):
         Raises:
             ModelMismatch: the session's values do not fit the model, and there is no ``default``; the same at the
                 commit, if the object was changed into what does not fit it.
-            TypeError: the class can not be a model, or ``default`` makes something else.
+            TypeError: the class cannot be a model, or ``default`` makes something else.
             SessionNotConfigured, ValueError, StoreError: as ``get()``.
         """
         return (await self.get(name, store=store)).model(model, default)

@@ -59,15 +59,13 @@ class LazyDict(SessionState):
 
     def __init__(self, backend: Backend, profile: CookieProfile | RecordProfile, exchange: Exchange) -> None:
         dict.setdefault(self, PLACEHOLDER)  # not super().__init__(): every request pays for it
-        self.accessed = self.modified = self.written = self.shared = self.superseded = False
+        self.accessed = self.modified = self.written = self.shared = False
         self.backend = backend
         self.profile = profile
         self.exchange = exchange
         self.pending = True
-        self.filling = 0
-        self.base = b""
         self.edits = NOTHING
-        self.loaded = self.views = None
+        self.loaded = None
 
     def mark_accessed(self) -> None:
         """Load the session if that needs no I/O, and note that this request used it (``Vary: Cookie``).

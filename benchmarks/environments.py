@@ -1,4 +1,4 @@
-"""Worker processes, and the virtual environments of those contenders that can not share ours."""
+"""Worker processes, and the virtual environments of those contenders that cannot share ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asgi
 
 
 class Unavailable(Exception):
-    """A contender that can not be measured here; the message says why."""
+    """A contender that cannot be measured here; the message says why."""
 
 
 class Worker:

@@ -161,7 +161,7 @@ async def operations() -> bytes:
                 await twin.get()
                 verbs = ", ".join(f"{verb} x{count}" for verb, count in counted.verbs.items()) or "nothing"
                 show(what, f"{verbs}; round trips to Valkey: {between.requests - before}")
-                if handler is write and not later:
+                if handler is write and not sample:
                     sample = counted.written
             await stored.close()
     return sample

@@ -131,7 +131,7 @@ class Loading:
     async def load(self, cookie: bytes, now: float = NOW) -> Session:
         """What a request does that has this cookie."""
         clock = Clock(now)
-        exchange = Exchange(Settings(clock, 10.0, set()), [(b"cookie", b"session=" + cookie)], False, clock)
+        exchange = Exchange(Settings(clock, 10.0, set()), [(b"cookie", b"session=" + cookie)], "http", clock)
         session = Session(self.backend, self.profile, exchange)
         await self.backend.load(session)
         return session

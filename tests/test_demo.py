@@ -623,7 +623,7 @@ def test_a_port_that_is_taken_is_named(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         message = refused(data, "--port", str(port))
-    assert f"Port {port} of 127.0.0.1 can not be used (Address already in use)" in message
+    assert f"Port {port} of 127.0.0.1 cannot be used (Address already in use)" in message
     assert "--port" in message
     assert not data.exists()
 

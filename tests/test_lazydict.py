@@ -53,7 +53,7 @@ class Lazy(LazyDict):
 
     def __init__(self, values: dict[Any, Any] | None = None, backend: type[Ready] = Ready) -> None:
         settings = Settings(lambda: 0.0, 10.0, set())
-        exchange = Exchange(settings, [], False, settings.clock)
+        exchange = Exchange(settings, [], "http", settings.clock)
         super().__init__(backend(VALUES if values is None else values), PROFILE, exchange)
 
 
@@ -220,9 +220,9 @@ def test_what_is_set_after_the_mark_was_taken_back_is_a_modification() -> None:
 def test_what_is_set_after_a_commit_waits_for_the_next_one(written: bool | bytes) -> None:
     lazy = Lazy()
     lazy["a"] = 1
-    lazy.state.written = written
+    lazy.written = written
     lazy["b"] = 2
-    assert lazy.state.written is True
+    assert lazy.written is True
 
 
 def test_marking_it_modified_is_an_access_too() -> None:

@@ -129,7 +129,7 @@ async def test_a_record_that_can_not_be_decoded_any_more_is_put_aside_with_a_war
     assert caplog.text == ""
     readable = False
     assert (await browser.get("/")).json() == ["None", "MalformedSession"]
-    assert "can not be read and is put aside" in caplog.text
+    assert "cannot be read and is put aside" in caplog.text
 
 
 async def test_a_session_that_was_loaded_at_the_second_attempt_is_freed_with_its_request() -> None:

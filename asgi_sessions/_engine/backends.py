@@ -11,20 +11,9 @@ from typing import Any, Protocol, TypeVar
 import anyio
 from msgspec.structs import replace
 
+from .. import exceptions as errors
 from ..cookies import find, is_prefixed
 from ..crypto.seal import Unsealed
-from ..exceptions import (
-    BadCookieSignature,
-    CookieRefused,
-    DuplicateCookie,
-    MalformedSession,
-    RegeneratedSession,
-    SerializationError,
-    SessionNotLoaded,
-    StoreTimeout,
-    StoreUnavailable,
-    UnknownSession,
-)
 from ..importers import read_foreign
 from ..stores.base import RecordStore
 from ..stores.cookie import CookieStore
@@ -34,7 +23,7 @@ from .owners import Owners, concerns_owner
 from .plan import Commit, Create, Plan, supersede
 from .profile import CookieProfile, Profile, RecordProfile
 from .record import NOTHING, Edits, Loaded, Owner, Token, check_end, digest, times_of, token_of
-from .repository import Conflict, Found, Repository, only_one
+from .repository import Conflict, Found, Repository, only_one, unavailable
 from .state import Headers, SessionState
 
 logger = logging.getLogger("asgi_sessions")
@@ -81,7 +70,7 @@ class CookieBackend:
                 fill(state, *self._read(cookies, now), now)
             else:
                 fill(state)
-        except CookieRefused as exc:
+        except errors.CookieRefused as exc:
             refuse(state, exc, now)
 
     async def load(self, state: SessionState) -> None:
@@ -99,9 +88,11 @@ class CookieBackend:
             loaded, decoded = self._read(cookies, now)
             owner = loaded.record.owner
             if owner is not None and loaded.record.owner_epoch != await epoch_of(profile, owner):
-                raise UnknownSession("all sessions of its owner were ended: the owner's epoch is another one now")
+                raise errors.UnknownSession(
+                    "all sessions of its owner were ended: its epoch is another one now"
+                )
             fill(state, loaded, decoded, now)
-        except CookieRefused as exc:
+        except errors.CookieRefused as exc:
             refuse(state, exc, now)
 
     def _read(self, cookies: Sequence[bytes], now: float) -> Found:
@@ -120,13 +111,13 @@ class CookieBackend:
             check_end(loaded.ends_at, now)
             return loaded, values
         newest: dict[bytes, Loaded] = {}
-        refused: list[CookieRefused] = []
+        refused: list[errors.CookieRefused] = []
         for token in sorted(unseal_all(profile, cookies, now), key=lambda token: token.sealed_at):
             try:
                 loaded = self._open(token)
                 profile.codec.values(loaded.record)
                 check_end(loaded.ends_at, now)
-            except CookieRefused as exc:
+            except errors.CookieRefused as exc:
                 refused.append(exc)
             else:
                 newest[loaded.record.id] = loaded
@@ -169,12 +160,19 @@ class RecordBackend:
             if len(cookies) == 1:
                 if token is None:
                     token = profile.known.put(cookies[0], token_of(profile.sealer.unseal(cookies[0], now)))
-                fill(state, *await self.repository.load(token, now), now)
+                try:  # repository.load(), a coroutine less
+                    stored = await self.store.read(token.handle)
+                except (errors.StoreError, errors.NotSupported):
+                    raise
+                except Exception as exc:
+                    raise unavailable(exc, self.store, profile.name) from exc
+                found = self.repository.recall(stored, token, now) or await self.repository.open(stored, token, now)
+                fill(state, *found, now)
             elif cookies:
                 fill(state, *await self.repository.load_one_of(unseal_all(profile, cookies, now), now), now)
             else:
                 fill(state)
-        except CookieRefused as exc:
+        except errors.CookieRefused as exc:
             refuse(state, exc, now)
 
     async def reload(self, state: SessionState, loaded: Loaded) -> None:
@@ -183,7 +181,7 @@ class RecordBackend:
         now = state.exchange.now()
         try:
             fill(state, *await self.repository.load(token, now), now)
-        except CookieRefused as exc:
+        except errors.CookieRefused as exc:
             fill(state, error=exc)
             supersede(state)
 
@@ -213,7 +211,7 @@ class RecordBackend:
                 left, work = seconds - self._write_timeout, partial(self._resolve, step=step, conflict=kept)
         with anyio.move_on_after(left):
             return await work(plan)
-        raise StoreTimeout(f"no commit within {seconds:g} s")
+        raise errors.StoreTimeout(f"no commit within {seconds:g} s")
 
     async def _resolve(self, plan: Plan, step: Commit, conflict: Conflict) -> bool:
         return _take(plan, await self.repository.resolve(step, conflict))
@@ -284,7 +282,7 @@ def fill(
     decoded: dict[Any, Any] | None = None,
     now: float = 0.0,
     *,
-    error: CookieRefused | None = None,
+    error: errors.CookieRefused | None = None,
 ) -> None:
     """Put what was found in the store, or nothing, into a session; drops what this request did so far.
 
@@ -321,7 +319,7 @@ def fill_anew(state: SessionState) -> None:
     state.edits = NOTHING if ended == NOTHING else ended
 
 
-def refuse(state: SessionState, reason: CookieRefused, now: float) -> None:
+def refuse(state: SessionState, reason: errors.CookieRefused, now: float) -> None:
     """Begin a new session instead of the refused one; or take that of another library's cookie."""
     profile, exchange = state.profile, state.exchange
     adoptable = read_adoptable(profile, exchange.headers, now) if profile.readers else None
@@ -337,8 +335,8 @@ def refuse(state: SessionState, reason: CookieRefused, now: float) -> None:
             state.written = state.shared = exchange.touched = True
         return
     fill(state, error=reason)
-    state.superseded = isinstance(reason, RegeneratedSession)
-    if isinstance(reason, DuplicateCookie):
+    state.superseded = isinstance(reason, errors.RegeneratedSession)
+    if isinstance(reason, errors.DuplicateCookie):
         logger.warning("session %r: %s; a changed path or domain of the cookie is a likely cause", profile.name, reason)
 
 
@@ -349,13 +347,13 @@ def unseal_all(profile: Profile, cookies: Sequence[bytes], now: float) -> list[U
         CookieRefused: there is none; the error of the cookie that got furthest.
     """
     if len(cookies) > 1 and is_prefixed(profile.writer.name):
-        raise DuplicateCookie(f"the browser sent {len(cookies)} different cookies of a prefixed name")
+        raise errors.DuplicateCookie(f"the browser sent {len(cookies)} different cookies of a prefixed name")
     tokens: list[Unsealed] = []
-    error: CookieRefused | None = None
+    error: errors.CookieRefused | None = None
     for cookie in cookies:
         try:
             tokens.append(profile.sealer.unseal(cookie, now))
-        except CookieRefused as exc:
+        except errors.CookieRefused as exc:
             error = exc if error is None or exc.stage > error.stage else error
     if error is not None and not tokens:
         raise error
@@ -371,9 +369,9 @@ def read_adoptable(profile: Profile, headers: Headers, now: float) -> tuple[dict
     try:
         cookies = find(headers, profile.writer.name)
         unseal_all(profile, cookies, now)
-    except (MalformedSession, BadCookieSignature):
+    except (errors.MalformedSession, errors.BadCookieSignature):
         values = read_foreign(profile.readers, cookies, now)
-    except CookieRefused:
+    except errors.CookieRefused:
         return None
     else:
         return None
@@ -381,8 +379,8 @@ def read_adoptable(profile: Profile, headers: Headers, now: float) -> tuple[dict
         return None
     try:
         return values, profile.serializer.dumps(values)
-    except SerializationError:
-        logger.warning("session %r: a cookie of another library holds what can not be stored", profile.name)
+    except errors.SerializationError:
+        logger.warning("session %r: a cookie of another library holds what cannot be stored", profile.name)
         return None
 
 
@@ -415,14 +413,14 @@ async def epoch_of(profile: CookieProfile, owner: Owner) -> int:
         if isawaitable(epoch):
             epoch = await epoch
     except Exception as exc:
-        raise StoreUnavailable(f"session {profile.name!r}: epochs failed ({type(exc).__name__})") from exc
+        raise errors.StoreUnavailable(f"session {profile.name!r}: epochs failed ({type(exc).__name__})") from exc
     if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch <= LARGEST_EPOCH:
         raise TypeError(f"session {profile.name!r}: epochs must return a number from 0 to 2**40, not {epoch!r:.80}")
     return epoch
 
 
-def not_loaded(name: str) -> SessionNotLoaded:
-    return SessionNotLoaded(f"session {name!r} is not loaded: await get_sessions(scope).get({name!r}) first")
+def not_loaded(name: str) -> errors.SessionNotLoaded:
+    return errors.SessionNotLoaded(f"session {name!r} is not loaded: await get_sessions(scope).get({name!r}) first")
 
 
 def _take(plan: Plan, kept: Loaded | None) -> bool:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -48,18 +48,12 @@ def outcome(failures: Iterable[Failure]) -> SessionError | None:
     return next((error for error in raised if isinstance(error, StoreError)), raised[0] if raised else None)
 
 
-async def commit(exchange: Exchange, plans: Sequence[Plan]) -> list[Failure]:
-    """Carry out plans, all at once; a cancellation lets them complete.
-
-    Returns:
-        What went wrong; the rest is committed.
-    """
-    if len(plans) == 1:
-        return await _commit(exchange, plans[0])
+async def commit_all(plans: Iterable[Plan]) -> list[Failure]:
+    """Carry out plans, all at once; what went wrong, the rest is committed."""
     failures: list[Failure] = []
 
     async def run(plan: Plan) -> None:
-        failures.extend(await _commit(exchange, plan))
+        failures.extend(await commit(plan))
 
     async with anyio.create_task_group() as group:
         for plan in plans:
@@ -67,19 +61,20 @@ async def commit(exchange: Exchange, plans: Sequence[Plan]) -> list[Failure]:
     return failures
 
 
-async def _commit(exchange: Exchange, plan: Plan) -> list[Failure]:
+async def commit(plan: Plan) -> list[Failure]:
+    """Carry out a plan; a cancellation lets it complete."""
     backend = plan.state.backend
     if plan.done:
         return []
     if isinstance(backend, RecordBackend) and (plan.step is not None or plan.doomed is not None):
         try:
-            kept = await backend.write(plan, exchange.settings.commit_timeout)
+            kept = await backend.write(plan, plan.state.exchange.settings.commit_timeout)
         except Exception as exc:
             return [Failure(backend.profile.name, _error_of(exc, backend))]
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
                 # Every write of a store is safe to repeat, so this costs nothing as long as nobody cancels.
-                await _undisturbed(_commit(exchange, plan))
+                await _undisturbed(commit(plan))
             raise
         if not kept:
             return [Failure(backend.profile.name, _superseded(plan), plan.writes)]
@@ -133,7 +128,7 @@ async def save(state: SessionState) -> None:
     async with saving(exchange):
         await fetch_epoch(state)
         plan = decide(state)
-        failures = [] if plan is None else await commit(exchange, [plan])
+        failures = [] if plan is None else await commit(plan)
     for failure in failures:
         raise failure.error
 
@@ -145,14 +140,14 @@ async def save_all(exchange: Exchange, opened: Iterable[SessionState]) -> list[F
         for state in opened:
             await fetch_epoch(state)
         plans, failures = _decide_each(opened)
-        return failures or await commit(exchange, plans)
+        return failures or await commit_all(plans)
 
 
 async def save_late(exchange: Exchange, opened: Iterable[SessionState]) -> None:
     """Commit what was changed after the response started; log what cannot be."""
     async with saving(exchange):
         plans, failures = _decide_each(opened)
-        failures += await commit(exchange, plans)
+        failures += await commit_all(plans)
     for name, error, _ in failures:
         cause = error if isinstance(error, StoreError) else None  # the application's errors say it all
         logger.error("session %r: late changes are lost: %s", name, error, exc_info=cause)

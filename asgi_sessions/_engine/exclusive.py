@@ -80,7 +80,7 @@ class _Section:
         if plan is not None:
             if isinstance(plan.step, Commit):
                 plan.step = replace(plan.step, release=True)
-            failed = [failure.error for failure in await commit(state.exchange, [plan])]
+            failed = [failure.error for failure in await commit(plan)]
         if failed:
             self._restore(known)
         state.holder = b""

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import anyio
 
-from ..exceptions import CookieRefused, SessionConflict, StoreFull
+from ..exceptions import CookieRefused, NewerFormat, SessionConflict, StoreFull
 from ..stores.base import RecordStore
 from ..stores.owners import GENERATION_SIZE, OwnerIndex
 from .plan import Commit, Create, Plan
@@ -141,10 +141,10 @@ class Owners:
             handles = [*marks]
             for start in range(0, len(handles), AT_ONCE):
                 part = handles[start : start + AT_ONCE]
-                found = await self._find(part, owner)
+                found, newer = await self._find(part, owner)
                 for listed in found.values():
                     yield listed
-                gone = {handle: marks[handle] for handle in part if handle not in found}
+                gone = {handle: marks[handle] for handle in part if handle not in found and handle not in newer}
                 if gone:
                     await self._ask(self._index.delist(name, gone))
 
@@ -152,7 +152,10 @@ class Owners:
         """End one session, whoever it belongs to; whether there was one."""
         stored = await self._ask(self._store.read(handle))
         await self._ask(self._store.delete(handle))
-        record = None if stored is None else self._decode(handle, stored.data)
+        try:
+            record = None if stored is None else self._decode(handle, stored.data)
+        except NewerFormat:
+            record = None
         if record is not None and record.owner is not None:
             for name in self._profile.owner_names.every(record.owner):
                 await self._ask(self._index.delist(name, [handle]))
@@ -201,30 +204,46 @@ class Owners:
         for _ in range(ATTEMPTS):
             if stored is None:
                 return False
-            record = self._decode(handle, stored.data)
-            if record is None or not _same(record.owner, owner):
-                return False
+            try:
+                if not self._belongs(handle, stored.data, owner):
+                    return False
+            except NewerFormat:
+                pass  # it is listed as the owner's, and a session too many is better ended than left
             stored = await self._ask(self._store.delete(handle, stored.version))
             if stored is None:
                 return True
         raise SessionConflict(f"session {handle.hex()}: {ATTEMPTS} deletions met a newer record")
 
-    async def _find(self, handles: Sequence[bytes], owner: Owner) -> dict[bytes, Listed]:
+    async def _find(self, handles: Sequence[bytes], owner: Owner) -> tuple[dict[bytes, Listed], set[bytes]]:
+        """The owner's sessions among the handles, and the handles of records that only a newer version can read."""
+        newer: set[bytes] = set()
+
         async def look(handle: bytes) -> Listed | None:
             stored = await self._ask(self._store.read(handle))
-            record = None if stored is None else self._decode(handle, stored.data)
-            if record is None or not _same(record.owner, owner):
+            try:
+                record = None if stored is None else self._belongs(handle, stored.data, owner)
+            except NewerFormat:
+                newer.add(handle)
+                return None
+            if record is None:
                 return None
             return Listed(handle, record, await self._ask(self._store.deadline(handle)))
 
-        return {listed.handle: listed for listed in await _together(look, handles) if listed is not None}
+        return {listed.handle: listed for listed in await _together(look, handles) if listed is not None}, newer
 
     async def _ask(self, work: Awaitable[T]) -> T:
         return await blamed(work, self._store, self._profile.name)
 
+    def _belongs(self, handle: bytes, data: bytes, owner: Owner) -> Record | None:
+        """The record, if it is the owner's. NewerFormat: nobody can tell."""
+        record = self._decode(handle, data)
+        return record if record is not None and _same(record.owner, owner) else None
+
     def _decode(self, handle: bytes, data: bytes) -> Record | None:
         try:
             return self._profile.codec.decode(data, handle)
+        except NewerFormat:
+            raise
         except CookieRefused:
             return None
 

@@ -16,8 +16,8 @@ from ..exceptions import CookieTooLarge, ResponseStarted, SerializationError, Se
 from ..lifetime import Lifetime
 from .codec import FORMAT
 from .profile import CookieProfile, RecordProfile
-from .record import HANDLE_SIZE, NOTHING, SECRET_SIZE, VERSION_SIZE, Change, Edits, Loaded, Record, apply, digest
-from .state import SessionState
+from .record import HANDLE_SIZE, NOTHING, SECRET_SIZE, VERSION_SIZE, Change, Edits, Loaded, Record, Token, apply, digest
+from .state import SECURE, SessionState
 
 logger = logging.getLogger("asgi_sessions")
 
@@ -190,7 +190,7 @@ def renewal(state: SessionState) -> Plan | None:
     if not any(scope[0] == name for scope in exchange.set_cookies or ()):
         return None
     plan = Plan(state, state.base, state.edits, state.filling, lifetime_of(state), before)
-    plan.step = Renew(before, _renew(plan, before, int(exchange.now())))
+    plan.step = Renew(before, _renew(plan, profile, before, int(exchange.now())))
     return plan
 
 
@@ -214,7 +214,7 @@ def settle(plan: Plan) -> None:
         exchange.set_cookies = {**exchange.set_cookies, **cookies} if exchange.set_cookies else cookies
         if plan.before is None:
             state.adopted = False
-            if not exchange.secure and FORWARDED in exchange.headers:
+            if exchange.scheme not in SECURE and FORWARDED in exchange.headers:
                 _warn_about_secure(plan, cookies)
 
 
@@ -352,7 +352,7 @@ def _end(state: SessionState, encoded: bytes, lifetime: Lifetime) -> Plan | None
         return None
     options = profile.effective_options(doomed.record.cookie) if doomed else profile.options
     writer = profile.writer_for(options)
-    expired = {writer.scope: writer.expire(secure=state.exchange.secure)}
+    expired = {writer.scope: writer.expire(secure=state.exchange.scheme in SECURE)}
     return Plan(state, encoded, edits, state.filling, lifetime, None, doomed is None, doomed, cookies=expired)
 
 
@@ -377,7 +377,7 @@ def _plan_record(plan: Plan, profile: RecordProfile, now: float, due: bool) -> N
     state, edits, before = plan.state, plan.edits, plan.before
     if before is None:
         after = _new_record(plan, profile, int(now))
-        ends_at = _renew(plan, after, int(now))
+        ends_at = _renew(plan, profile, after, int(now))
         plan.step = Create(after, profile.codec.encode(after.record, after.handle), ends_at)
         return
     secret = urandom(SECRET_SIZE) if edits.regenerated else b""
@@ -386,7 +386,7 @@ def _plan_record(plan: Plan, profile: RecordProfile, now: float, due: bool) -> N
     if secret:
         after = replace(before, secret=secret, record=replace(before.record, started_at=int(now)))
     if due or secret or "remember" in edits.attributes or "cookie" in edits.attributes:
-        expires_at = _renew(plan, after, int(now))
+        expires_at = _renew(plan, profile, after, int(now))
     if plan.changed:
         change = Change(state.base, plan.values, now, edits, digest(secret) if secret else b"")
         plan.step = Commit(before, change, urandom(VERSION_SIZE), expires_at, state.holder)
@@ -405,10 +405,12 @@ def _new_record(plan: Plan, profile: RecordProfile, now: int) -> Loaded:
     return Loaded(record, now, handle=handle, secret=secret, version=version)
 
 
-def _renew(plan: Plan, after: Loaded, now: int) -> float:
+def _renew(plan: Plan, profile: RecordProfile, after: Loaded, now: int) -> float:
     """Plan a new cookie for a session on the server; when the session ends then."""
-    _, ends_at, due_at = _seal(plan, after.handle + after.secret, after.record, now)
+    value, ends_at, due_at = _seal(plan, after.handle + after.secret, after.record, now)
     plan.after = replace(after, renewed_at=now, stale=False, ends_at=ends_at, due_at=due_at)
+    if len(profile.known) < profile.known.limit:  # else the next request remembers it
+        profile.known[value] = Token(after.handle, after.secret, digest(after.secret), now)
     return ends_at
 
 
@@ -424,10 +426,10 @@ def _seal(plan: Plan, token: bytes, record: Record, now: int) -> tuple[bytes, fl
         max_age = None if lifetime.max_age is None else max(int(ends_at - now), 0)
     chosen = plan.edits.attributes.get("cookie", record.cookie)
     if not chosen and not record.cookie and plan.doomed is None:
-        plan.cookies = {writer.scope: writer.set(value, max_age, exchange.secure)}
+        plan.cookies = {writer.scope: writer.set(value, max_age, exchange.scheme in SECURE)}
     else:
         writer = profile.writer_for(profile.effective_options(chosen))
-        plan.cookies = {**_moved(plan, writer), writer.scope: writer.set(value, max_age, exchange.secure)}
+        plan.cookies = {**_moved(plan, writer), writer.scope: writer.set(value, max_age, exchange.scheme in SECURE)}
     return value, ends_at, now + lifetime.interval
 
 
@@ -437,7 +439,11 @@ def _moved(plan: Plan, writer: CookieWriter) -> dict[CookieScope, bytes]:
     if known is None or (plan.doomed is None and "cookie" not in plan.edits.attributes):
         return {}
     former = profile.writer_for(profile.effective_options(known.record.cookie))
-    return {} if former.scope == writer.scope else {former.scope: former.expire(secure=plan.state.exchange.secure)}
+    return (
+        {}
+        if former.scope == writer.scope
+        else {former.scope: former.expire(secure=plan.state.exchange.scheme in SECURE)}
+    )
 
 
 def _largest_keys(plan: Plan) -> list[tuple[object, int]]:

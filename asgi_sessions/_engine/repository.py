@@ -12,19 +12,8 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
+from .. import exceptions as errors
 from ..crypto.seal import Unsealed
-from ..exceptions import (
-    CookieRefused,
-    DuplicateCookie,
-    LeaseExpired,
-    MalformedSession,
-    NewerFormat,
-    NotSupported,
-    SessionConflict,
-    StoreError,
-    StoreUnavailable,
-    UnknownSession,
-)
 from ..lifetime import Lifetime
 from ..stores.base import RecordStore, Store, Stored
 from .cache import Cache
@@ -89,36 +78,35 @@ class Repository:
             CookieRefused: it leads to none.
             StoreError, NotSupported: the store could not be read.
         """
-        try:
-            stored = await self._store.read(token.handle)
-        except (StoreError, NotSupported):
-            raise
-        except Exception as exc:
-            raise unavailable(exc, self._store, self._name) from exc
-        if stored is None:
-            raise UnknownSession("the store holds no session for this cookie")
+        stored = await blamed(self._store.read(token.handle), self._store, self._name)
+        return self.recall(stored, token, now) or await self.open(stored, token, now)
+
+    def recall(self, stored: Stored | None, token: Token, now: float) -> Found | None:
+        """The session that the token led to lately, if its record is still the same: all but its time was checked."""
         known = self._known.get(token.handle)
-        if known is not None and known[0] is token and known[1] == stored.data:
-            loaded = known[2]
-            if loaded.version == stored.version and now < loaded.ends_at:
-                try:
-                    return loaded, self._codec.serializer.loads_again(loaded.record.values)  # type: ignore[return-value]  # a dict
-                except MalformedSession:  # by a registered type's decode function, which could do it then
-                    pass
-        return await self._open(stored, token, now)
+        if known is None or known[0] is not token or stored is None or known[1] != stored.data:
+            return None
+        loaded = known[2]
+        if loaded.version != stored.version or now >= loaded.ends_at:
+            return None
+        try:
+            values: Any = self._codec.serializer.loads_again(loaded.record.values)  # it was a dict
+        except errors.MalformedSession:  # by a registered type's decode function, which could do it then
+            return None
+        return loaded, values
 
     async def load_one_of(self, tokens: Sequence[Unsealed], now: float) -> Found:
         """``load`` for several tokens, read at once; two live sessions are none (cookie tossing)."""
         newest = {token.token[:HANDLE_SIZE]: token for token in sorted(tokens, key=lambda token: token.sealed_at)}
         values: dict[bytes, dict[Any, Any]] = {}
-        found: list[Loaded | CookieRefused] = []
+        found: list[Loaded | errors.CookieRefused] = []
         failed: list[Exception] = []
 
         async def look(token: Unsealed) -> None:
             try:
                 loaded, values[loaded.handle] = await self.load(token_of(token), now)
                 found.append(loaded)
-            except CookieRefused as exc:
+            except errors.CookieRefused as exc:
                 found.append(exc)
             except Exception as exc:
                 failed.append(exc)
@@ -131,19 +119,21 @@ class Repository:
         loaded = only_one(found)
         return loaded, values[loaded.handle]
 
-    async def _open(self, stored: Stored, token: Token, now: float) -> Found:
+    async def open(self, stored: Stored | None, token: Token, now: float) -> Found:
         """Decode and check a record; one that cannot be decoded is put aside."""
+        if stored is None:
+            raise errors.UnknownSession("the store holds no session for this cookie")
         handle = token.handle
         try:
             record = self._codec.decode(stored.data, handle)
             values = self._codec.values(record)
-        except NewerFormat as exc:
+        except errors.NewerFormat as exc:
             logger.warning("session record %s: %s", handle.hex(), exc)
             raise
-        except CookieRefused as exc:
-            logger.warning("session record %s can not be read and is put aside: %s", handle.hex(), exc)
+        except errors.CookieRefused as exc:
+            logger.warning("session record %s cannot be read and is put aside: %s", handle.hex(), exc)
             await blamed(self._store.quarantine(handle, stored.version), self._store, self._name)
-            raise MalformedSession("the record can not be read") from exc
+            raise errors.MalformedSession("the record cannot be read") from exc
         check_token(record, token, now)
         ends_at, due_at = times_of(record, self._lifetime, token.renewed_at, token.stale)
         check_end(ends_at, now)
@@ -161,7 +151,7 @@ class Repository:
     async def create(self, step: Create) -> Loaded:
         after = step.after
         if not await self._store.create(after.handle, after.version, step.data, step.expires_at):
-            raise SessionConflict(f"a record {after.handle.hex()} is there already, against all odds")
+            raise errors.SessionConflict(f"a record {after.handle.hex()} is there already, against all odds")
         return after
 
     async def commit(self, step: Commit) -> Loaded | None:
@@ -221,7 +211,7 @@ class Repository:
                     return kept
                 conflict = kept
                 await _pause(attempt)
-        raise SessionConflict(f"session {handle.hex()}: {COMMIT_ATTEMPTS} commits in a row met a newer record")
+        raise errors.SessionConflict(f"session {handle.hex()}: {COMMIT_ATTEMPTS} commits in a row met a newer record")
 
     async def renew(self, step: Renew) -> Loaded | None:
         """Move the deadline, leaving the data alone. None if the session is gone or of another epoch."""
@@ -234,7 +224,7 @@ class Repository:
                 return current
             current = self._decode(await self._store.read(loaded.handle), loaded)
             await _pause(attempt)
-        raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} renewals met a newer record")
+        raise errors.SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} renewals met a newer record")
 
     # -- end, and take turns ------------------------------------------------------------------------------------------
 
@@ -257,7 +247,7 @@ class Repository:
                 if kept is None:
                     return True
                 await _pause(attempt)
-        raise SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} deletions met a newer record")
+        raise errors.SessionConflict(f"session {loaded.handle.hex()}: {COMMIT_ATTEMPTS} deletions met a newer record")
 
     async def acquire(self, loaded: Loaded, lease: Lease, now: float) -> Loaded | None:
         """Try once to take the lease on the record as it was loaded. None if it is taken, or the record newer."""
@@ -277,8 +267,8 @@ class Repository:
             return None
         try:
             record = self._codec.decode(stored.data, loaded.handle)
-        except CookieRefused as exc:
-            logger.warning("session record %s can not be read: %s", loaded.handle.hex(), exc)
+        except errors.CookieRefused as exc:
+            logger.warning("session record %s cannot be read: %s", loaded.handle.hex(), exc)
             return None
         return replace(loaded, record=record, version=stored.version)
 
@@ -287,22 +277,22 @@ async def blamed(work: Awaitable[T], store: Store, name: str) -> T:
     """A store's call: its exceptions are the store's fault, and typed; see ``unavailable``."""
     try:
         return await work
-    except (StoreError, NotSupported):
+    except (errors.StoreError, errors.NotSupported):
         raise
     except Exception as exc:
         raise unavailable(exc, store, name) from exc
 
 
-def unavailable(exc: Exception, store: Store, name: str) -> StoreUnavailable:
+def unavailable(exc: Exception, store: Store, name: str) -> errors.StoreUnavailable:
     """The error to raise ``from exc``: a store may raise StoreErrors and NotSupported, everything else is a fault.
 
     Args:
         name: of the session, for the message.
     """
-    return StoreUnavailable(f"session {name!r}: {type(store).__name__} failed ({type(exc).__name__})")
+    return errors.StoreUnavailable(f"session {name!r}: {type(store).__name__} failed ({type(exc).__name__})")
 
 
-def only_one(found: Sequence[Loaded | CookieRefused]) -> Loaded:
+def only_one(found: Sequence[Loaded | errors.CookieRefused]) -> Loaded:
     """Of several candidates the one that is alive.
 
     Raises:
@@ -313,14 +303,14 @@ def only_one(found: Sequence[Loaded | CookieRefused]) -> Loaded:
     if len(alive) == 1:
         return alive[0]
     if alive:
-        raise DuplicateCookie("the browser sent several cookies that lead to different sessions")
-    raise max([one for one in found if isinstance(one, CookieRefused)], key=lambda refused: refused.stage)
+        raise errors.DuplicateCookie("the browser sent several cookies that lead to different sessions")
+    raise max([one for one in found if isinstance(one, errors.CookieRefused)], key=lambda refused: refused.stage)
 
 
 def _check_lease(record: Record, holder: bytes, now: float) -> None:
     lease = record.lease
     if lease is None or lease.holder != holder or lease.until <= now:
-        raise LeaseExpired("the exclusive section outlived its lease; nothing of it was committed")
+        raise errors.LeaseExpired("the exclusive section outlived its lease; nothing of it was committed")
 
 
 async def _pause(attempt: int) -> None:

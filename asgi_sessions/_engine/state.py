@@ -28,6 +28,7 @@ from .record import Edits, Loaded
 if TYPE_CHECKING:
     import anyio
 
+SECURE = frozenset({"https", "wss"})  # schemes
 Headers = Iterable[tuple[bytes, bytes]]
 
 
@@ -54,7 +55,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
 
     Attributes:
         headers: the request's.
-        secure: whether the connection's scheme is https or wss.
+        scheme: of the connection; see ``SECURE``.
         now: POSIX seconds.
         accessed: whether the application used any of the sessions.
         touched: whether there may be something to commit: False as long as all was only read, and nothing was due for
@@ -71,7 +72,7 @@ class Exchange(msgspec.Struct, eq=False, gc=False):
 
     settings: Settings
     headers: Headers
-    secure: bool
+    scheme: str | None
     now: Callable[[], float]
     accessed: bool = False
     touched: bool = False
@@ -122,8 +123,8 @@ class SessionState(dict[Any, Any]):
 
     # What most requests ask for has slots: in 3.11 any other attribute of a dict's subclass takes five times as long.
     __slots__ = (
-        "__dict__", "__weakref__", "accessed", "backend", "base", "edits", "exchange", "filling", "loaded", "modified",
-        "pending", "profile", "shared", "superseded", "views", "written",
+        "__dict__", "__weakref__", "accessed", "backend", "base", "edits", "exchange", "loaded", "modified", "pending",
+        "profile", "shared", "written",
     )  # fmt: skip
 
     accessed: bool
@@ -137,9 +138,9 @@ class SessionState(dict[Any, Any]):
     edits: Edits
     written: bool | bytes
     shared: bool
-    filling: int
-    superseded: bool
-    views: Views | None
+    filling = 0
+    superseded = False
+    views: Views | None = None
     failure: SessionError | None = None
     refusal: CookieRefused | None = None
     adopted = False

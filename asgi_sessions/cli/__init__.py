@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 done, 1 the command refused or failed, 2 (from argparse, too) the command line, or a key, can
-        not be right, 130 interrupted by Ctrl+C.
+        The exit code: 0 done, 1 the command refused or failed, 2 (from argparse, too) the command line, or a key,
+        cannot be right, 130 interrupted by Ctrl+C.
     """
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run

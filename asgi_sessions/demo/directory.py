@@ -11,7 +11,7 @@ __all__ = ["CannotStart", "claim", "default_directory"]
 
 
 class CannotStart(Exception):
-    """Why the demo can not run, in words for the person who started it."""
+    """Why the demo cannot run, in words for the person who started it."""
 
 
 def default_directory() -> Path:
@@ -25,7 +25,7 @@ def claim(directory: Path) -> Iterator[None]:
     """Make the directory, and keep other demos out of it meanwhile: two servers would spoil each other's files.
 
     Raises:
-        CannotStart: another demo runs on it, or it can not be made or written to.
+        CannotStart: another demo runs on it, or it cannot be made or written to.
     """
     import fcntl  # not on Windows, where the embedded server does not run either
 

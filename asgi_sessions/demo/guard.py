@@ -19,7 +19,7 @@ async def refuse_other_sites(request: Request) -> None:
     """No site may post a form of its own in the visitor's name (CSRF).
 
     SameSite=Lax keeps our cookies out of the forms of other sites, but not out of those of a sibling subdomain, and
-    the login form needs no cookie. Browsers say where a form comes from, and scripts can not change what they say; a
+    the login form needs no cookie. Browsers say where a form comes from, and scripts cannot change what they say; a
     client that sends neither header is no browser, and has no visitor whom it could be misused against
     (OWASP Cross-Site Request Forgery Prevention Cheat Sheet, "Fetch Metadata headers").
     """

@@ -96,7 +96,7 @@ def _listen(host: str, port: int) -> socket.socket:
         if exc.errno == errno.EADDRNOTAVAIL:
             raise CannotStart(f"--host {host}: not an address of this machine") from exc
         reason = os.strerror(exc.errno or 0)
-        raise CannotStart(f"Port {port} of {host} can not be used ({reason}); try another one with --port") from exc
+        raise CannotStart(f"Port {port} of {host} cannot be used ({reason}); try another one with --port") from exc
 
 
 def _address(host: str, port: int) -> str:

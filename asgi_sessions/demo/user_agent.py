@@ -29,7 +29,7 @@ SYSTEMS = {
 def device(user_agent: str) -> str:
     """What a ``User-Agent`` header claims, such as "Firefox on Android".
 
-    Anybody can claim anything there: it helps memory, and decides nothing. The words are ours, so it can not be long.
+    Anybody can claim anything there: it helps memory, and decides nothing. The words are ours, so it cannot be long.
     """
     browser = _first(BROWSERS, user_agent) or "Unknown browser"
     system = _first(SYSTEMS, user_agent)

@@ -35,7 +35,7 @@ def find_program() -> Path:
     try:
         return Path(get_binary_path())
     except ValkeyBinaryNotFoundError as exc:
-        raise CannotStart(f"The demo's embedded server can not run here: {exc}") from exc
+        raise CannotStart(f"The demo's embedded server cannot run here: {exc}") from exc
 
 
 @contextlib.contextmanager

@@ -98,7 +98,7 @@ class RecordStore(Store, ABC):
         Returns:
             What is kept when it is done. Its version is ``new`` if the swap took place, now or in an earlier call
             whose reply got lost. Any other version is somebody else's record, which stays as it is. None if
-            there is no record: ``swap`` never creates, so that an update can not bring a deleted session back.
+            there is no record: ``swap`` never creates, so that an update cannot bring a deleted session back.
         """
 
     @abstractmethod
@@ -119,7 +119,7 @@ class RecordStore(Store, ABC):
         """
 
     async def quarantine(self, handle: bytes, version: bytes) -> None:
-        """Put a record aside that can not be decoded; optional. Its visitor gets a new session either way."""
+        """Put a record aside that cannot be decoded; optional. Its visitor gets a new session either way."""
 
     async def deadline(self, handle: bytes) -> float | None:
         """When the record under ``handle`` ends, in POSIX seconds; optional, for lists of sessions. None: not known."""

@@ -139,7 +139,7 @@ class TestSessions:
             name: as configured; None for the middleware's own session.
 
         Raises:
-            SerializationError, CookieTooLarge: what was put in can not be stored.
+            SerializationError, CookieTooLarge: what was put in cannot be stored.
         """
         with _portal(client) as portal, portal.wrap_async_context_manager(self._sessions.open(client, name)) as session:
             yield session
@@ -205,7 +205,7 @@ def _built(app: Starlette) -> Any:
 
 def _exchange(middleware: SessionMiddleware, cookie: bytes = b"", scheme: str = "http") -> Exchange:
     settings = middleware.settings
-    return Exchange(settings, [(b"cookie", cookie)] if cookie else [], scheme == "https", settings.clock)
+    return Exchange(settings, [(b"cookie", cookie)] if cookie else [], scheme, settings.clock)
 
 
 async def _load(middleware: SessionMiddleware, exchange: Exchange, backend: Backend) -> Session:

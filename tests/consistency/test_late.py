@@ -192,7 +192,7 @@ async def test_a_handler_that_is_cancelled_before_the_response_commits_nothing(s
     assert (await browser.get("/")).json() == {"x": 0}
 
 
-# -- what can not be done any more ----------------------------------------------------------------------------------
+# -- what cannot be done any more -----------------------------------------------------------------------------------
 
 
 async def test_a_late_login_is_an_error(server_store: RecordStore) -> None:

@@ -173,7 +173,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "a start at the end of time": {"s": 2**64 - 1},
     "a creation before 1970": {"t": -(2**63)},
     "a creation at the end of time": {"t": 2**64 - 1},
-    "an epoch that can not be raised": {"e": 2**64 - 1},
+    "an epoch that cannot be raised": {"e": 2**64 - 1},
     "a negative epoch": {"e": -1},
     "an epoch of text": {"e": "1"},
     "an identity of text": {"i": "identity"},

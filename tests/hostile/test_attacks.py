@@ -298,7 +298,7 @@ async def test_downgrade_from_encrypted_to_signed(target: Target) -> None:
 
 
 async def test_downgrade_of_a_stored_record(server_target: Target) -> None:
-    """A plain record is worthless where records are encrypted: who can write to the store can not forge a session."""
+    """A plain record is worthless where records are encrypted: who can write to the store cannot forge a session."""
     plain = await live_cookie(server_target)
     encrypting = server_target.application(encrypt=True)
     await refused_calmly(server_target, cookies(plain), MalformedSession, encrypting)

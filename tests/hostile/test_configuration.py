@@ -1,4 +1,4 @@
-"""Every configuration that can not be right is refused when the middleware is made, with a hint what to write."""
+"""Every configuration that cannot be right is refused when the middleware is made, with a hint what to write."""
 
 import datetime
 import json

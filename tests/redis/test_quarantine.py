@@ -1,4 +1,4 @@
-"""Records that can not be decoded are put aside, and end at their deadline."""
+"""Records that cannot be decoded are put aside, and end at their deadline."""
 
 import time
 

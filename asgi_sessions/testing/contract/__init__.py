@@ -18,7 +18,7 @@ class StoreContract(VerbContract, RaceContract):
 
     It proves that ``create`` never overwrites and ``swap`` never creates, what versions and deadlines mean, that writes
     may be repeated, that of parallel verbs one happens first as a whole, also when some are cancelled, that any bytes
-    are handle, version and data, and that the store opens and closes. It can not prove what takes another
+    are handle, version and data, and that the store opens and closes. It cannot prove what takes another
     process, a broken connection or a power cut: those tests are the store's own.
 
     ::
