@@ -235,16 +235,16 @@ class Responder(msgspec.Struct, eq=False):
         # Not async: a coroutine that only passes a message on would be a tenth of what an untouched session costs.
         exchange = self._exchange
         if exchange.started:
-            idle = not exchange.stored
-        else:
-            idle = not exchange.accessed and self._scope.get("session") is self._session
-            exchange.started = idle and message["type"] in _STARTS
-        return self._send(message) if idle else self._respond(message)
+            return self._send_late(message) if exchange.stored and exchange.accessed else self._send(message)
+        if exchange.touched or self._scope.get("session") is not self._session:
+            return self._send_early(message)
+        if message["type"] in _STARTS:
+            if exchange.accessed:
+                message = self._with_headers(message)
+            exchange.started = True
+        return self._send(message)
 
-    async def _respond(self, message: Message) -> None:
-        if self._exchange.started:
-            await self._send_late(message)
-            return
+    async def _send_early(self, message: Message) -> None:
         if message["type"] in _STARTS:
             if message.get("status", 200) < 500 and message["type"] != "websocket.close":
                 await self._commit()
@@ -308,8 +308,6 @@ class Responder(msgspec.Struct, eq=False):
         exchange = self._exchange
         if self.error is not None:
             raise self.error
-        if not exchange.touched and self._scope.get("session") is self._session:
-            return
         if exchange.lock is not None or exchange.epochs or self._scope.get("session") is not self._session:
             await self._prepare()
         plans, failures = decide_all(self._opened.values())

@@ -153,17 +153,18 @@ class RecordBackend:
         now = exchange.now()
         try:
             cookies, token = self._cookies.find(exchange.headers, profile.known, now)
-            if len(cookies) == 1:
-                if token is None:
-                    token = profile.known.put(cookies[0], token_of(profile.sealer.unseal(cookies[0], now)))
+            if token is None and len(cookies) == 1:
+                token = profile.known.put(cookies[0], token_of(profile.sealer.unseal(cookies[0], now)))
+            if token is not None:
                 try:  # repository.load(), a coroutine less
                     stored = await self.store.read(token.handle)
                 except (errors.StoreError, errors.NotSupported):
                     raise
                 except Exception as exc:
                     raise unavailable(exc, self.store, profile.name) from exc
-                found = self.repository.recall(stored, token, now) or await self.repository.open(stored, token, now)
-                fill(state, *found, now)
+                found = self.repository.recall(stored, token, now)
+                loaded, decoded = found or await self.repository.open(stored, token, now)
+                fill(state, loaded, decoded, now)
             elif cookies:
                 fill(state, *await self.repository.load_one_of(unseal_all(profile, cookies, now), now), now)
             else:
