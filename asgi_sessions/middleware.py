@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from ._engine.assignment import assigned_values
-from ._engine.backends import fetch_epoch
+from ._engine.backends import fetch_epoch, joins
 from ._engine.exchange import commit, commit_all, outcome, save_late, saving
 from ._engine.plan import decide_all, is_different
 from ._engine.profile import Epochs
@@ -155,9 +155,9 @@ class SessionMiddleware:
         if "session" in scope:
             outer = scope["session"], scope.get("sessions")
             around = outer[1] if isinstance(outer[1], SessionRegistry) else None
-        responder = Responder(exchange, opened, session, scope, receive, send)
         scope["session"] = session
-        scope["sessions"] = SessionRegistry(self.configuration, exchange, opened, around)
+        scope["sessions"] = sessions = SessionRegistry(self.configuration, exchange, opened, around)
+        responder = Responder(exchange, sessions, opened, session, scope, receive, send)
         try:
             if own.waits and (self._autoload is True or (self._autoload and self._autoload(scope))):
                 try:
@@ -218,7 +218,8 @@ class Responder(msgspec.Struct, eq=False):
     """
 
     _exchange: Exchange
-    _opened: dict[str, Session]
+    _sessions: SessionRegistry
+    _opened: dict[str, Session]  # the registry's
     _session: Session  # the middleware's own
     _scope: Scope
     _receive: Receive
@@ -310,16 +311,15 @@ class Responder(msgspec.Struct, eq=False):
             raise self.error
         if exchange.lock is not None or exchange.epochs or self._scope.get("session") is not self._session:
             await self._prepare()
-        plans, failures = decide_all(self._opened.values())
+        plans = decide_all(self._opened.values())
         if plans:
             exchange.committing = True
             try:
-                failures += await (commit(plans[0]) if len(plans) == 1 else commit_all(plans))
+                failures = await (commit(plans[0]) if len(plans) == 1 else commit_all(plans))
             finally:
                 exchange.committing = False
                 if exchange.committed is not None:
                     exchange.committed.set()
-        if failures:
             self.error = outcome(failures)
             if self.error is not None:
                 raise self.error
@@ -334,12 +334,12 @@ class Responder(msgspec.Struct, eq=False):
         try:
             if self._scope.get("session") is not self._session:
                 await self._take_assigned()
-            if exchange.lock is not None and exchange.lock.locked():
-                async with saving(exchange):
-                    pass
-            if exchange.epochs:
-                for session in [*self._opened.values()]:
+            while (joining := [*filter(joins, self._opened.values())]) or _is_saving(exchange):
+                for session in joining:
                     await fetch_epoch(session)
+                if _is_saving(exchange):  # nothing is awaited between the last look and the decision
+                    async with saving(exchange):
+                        pass
         except (StoreError, NotSupported) as exc:
             self.error = exc
             raise
@@ -366,8 +366,7 @@ class Responder(msgspec.Struct, eq=False):
         if values is None:
             _warn_about_scope(self._exchange.settings, value)
             return
-        if session.pending:
-            await session.backend.load(session)
+        await self._sessions.get()  # loaded, whoever else is about to load it
         scope["session"] = session
         if not values:
             if session or not session.is_new:
@@ -384,6 +383,10 @@ class Responder(msgspec.Struct, eq=False):
                 if session.edits.doomed is not None:
                     await save_late(self._exchange, self._opened.values())
                     return
+
+
+def _is_saving(exchange: Exchange) -> bool:
+    return exchange.lock is not None and exchange.lock.locked()
 
 
 def _warn_about_scope(settings: Settings, value: object) -> None:

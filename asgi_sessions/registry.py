@@ -12,7 +12,7 @@ import msgspec
 from ._engine.exchange import save_all
 from ._engine.exclusive import exclusive
 from ._engine.state import Exchange
-from .config import Backend, Configuration
+from .config import Configuration
 from .exceptions import SessionNotConfigured
 from .manager import SessionManager
 from .session import Session
@@ -144,28 +144,24 @@ class SessionRegistry(msgspec.Struct, eq=False):
 
     async def _open(self, name: str | None, store: Store | None = None) -> Session:
         """The session of that name, loaded."""
-        backend = self._find(name, store)
-        if backend is None:
-            if self._outer is not None:
-                return await self._outer._open(name)
-            raise self._configuration.unknown(str(name))
-        session = self._opened.get(backend.profile.name)
-        if session is None:
-            session = self._opened[backend.profile.name] = Session(backend, backend.profile, self._exchange)
+        name = self._configuration.default.profile.name if name is None else name
+        session = self._opened.get(name)
+        if session is None or store is not None:
+            backend = self._configuration.find(name) if store is None else self._configuration.adopt(name, store)
+            if backend is None:
+                if self._outer is not None:
+                    return await self._outer._open(name)
+                raise self._configuration.unknown(name)
+            if session is None:
+                session = self._opened[name] = Session(backend, backend.profile, self._exchange)
         if session.pending:
             if self._loading is None:
                 self._loading = anyio.Lock(fast_acquire=True)
             async with self._loading:
                 if session.pending:
-                    await backend.load(session)
+                    await session.backend.load(session)
                     session.failure = None  # of the attempt before, whose traceback refers to the session
         return session
-
-    def _find(self, name: str | None, store: Store | None) -> Backend | None:
-        configuration = self._configuration
-        if store is None:
-            return configuration.find(name)
-        return configuration.adopt(configuration.default.profile.name if name is None else name, store)
 
     @asynccontextmanager
     async def _exclusive(self, name: str | None, lease: float, timeout: float) -> AsyncIterator[Session]:

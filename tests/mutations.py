@@ -114,6 +114,11 @@ MUTATIONS = [
     Mutation("commit after an encoding error", "_engine/exchange.py", "return failures or await commit_all(plans)", "return failures + await commit_all(plans)", REGISTRY),
     Mutation("a superseded request writes", "_engine/plan.py", "    if state.superseded:\n        _give_up(state)\n        return None\n", "", PARALLEL),
     Mutation("a new session may be created late", "_engine/plan.py", "nowhere = plan.doomed is None and (isinstance(plan.step, Create) or plan.after is None)", "nowhere = False", LATE),
+    Mutation("an epoch is fetched after the last look at the lock", "middleware.py", "            while (joining := [*filter(joins, self._opened.values())]) or _is_saving(exchange):\n                for session in joining:\n                    await fetch_epoch(session)\n                if _is_saving(exchange):", "            for joining in [[*filter(joins, self._opened.values())]]:\n                for session in joining:\n                    await fetch_epoch(session)\n                if False:", UNDER_WAY),
+    Mutation("what a superseded session loses is told at the end", "_engine/plan.py", "            logger.warning(\"%s\", exc)  # now", "            pass  # now", UNDER_WAY),
+    Mutation("a cookie that moves back leaves the former one", "_engine/plan.py", "if \"cookie\" not in plan.edits.attributes and not record.cookie", "if not record.cookie", BEHAVIOUR),
+    Mutation("a request forgets a session that it opened", "registry.py", "        session = self._opened.get(name)\n        if session is None or store", "        session = None\n        if session is None or store", REGISTRY),
+    Mutation("an assignment loads beside others", "middleware.py", "        await self._sessions.get()  # loaded", "        await session.backend.load(session)  # loaded", ASSIGNMENT),
     # cookies
     Mutation("a name within another name is ours", "cookies.py", "if alone and not values", "if not values", "tests/test_cookies.py"),
     Mutation("a second cookie of the name is overlooked", "cookies.py", " and header.find(name, end) < 0:", ":", "tests/test_cookies.py"),

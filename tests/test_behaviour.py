@@ -620,3 +620,18 @@ async def test_an_unknown_token_is_never_adopted(server_store: Store) -> None:
     planted = victim.jar["session"]
     assert (await victim.get()).json() == UnknownSession.__name__
     assert victim.jar["session"] != planted
+
+
+async def test_cookie_attributes_that_are_configured_again_expire_the_former_cookie() -> None:
+    async def move(session: Session) -> None:
+        session["n"] = 1
+        session.cookie_options = session.cookie_options.replace(path="/app")
+
+    async def move_back(session: Session) -> None:
+        session.cookie_options = session.cookie_options.replace(path="/")
+
+    for store in (None, MemoryStore()):
+        browser = Browser(application({"/app": move, "/": move_back}, store=store))
+        await browser.get("/app")
+        paths = [cookie.split("; ")[1:3] for cookie in (await browser.get("/")).set_cookies]
+        assert paths == [["Path=/app", "Max-Age=0"], ["Path=/", "Max-Age=1209600"]]

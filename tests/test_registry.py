@@ -344,3 +344,16 @@ async def test_save_makes_a_new_base_and_the_cookie_comes_with_the_response() ->
     response = await Browser(application(save, store=store)).get()
     assert len(response.set_cookies) == 1
     assert store.writes == 1
+
+
+async def test_a_session_that_a_request_has_opened_stays_known_to_it() -> None:
+    store = MemoryStore()
+
+    async def look(scope: Any) -> bool:
+        sessions = scope["sessions"]
+        first = await sessions.get("tenant", store=store)
+        for number in range(300):
+            await sessions.get(f"tenant-{number}", store=store)
+        return first is await sessions.get("tenant")
+
+    assert (await Browser(application(look)).get()).json() is True

@@ -36,14 +36,16 @@ TOLERATED = (SessionSuperseded, ResponseStarted)
 
 
 def outcome(failures: Iterable[Failure]) -> SessionError | None:
-    """The error beside which the response must not be a success, a StoreError before others. The rest is logged."""
-    raised = []
-    for _, error, loses in failures:
-        if not isinstance(error, TOLERATED):
-            raised.append(error)
-        elif loses:
-            logger.warning("%s", error)
-    return next((error for error in raised if isinstance(error, StoreError)), raised[0] if raised else None)
+    """The error beside which the response must not be a success, a StoreError before others; the rest is logged."""
+    raised = sorted((f.error for f in failures if not isinstance(f.error, TOLERATED)), key=_is_no_store_error)
+    for failure in failures:
+        if failure.loses and failure.error not in raised[:1]:
+            logger.warning("%s", failure.error)
+    return raised[0] if raised else None
+
+
+def _is_no_store_error(error: SessionError) -> bool:
+    return not isinstance(error, StoreError)
 
 
 async def commit_all(plans: Iterable[Plan]) -> list[Failure]:

@@ -106,24 +106,22 @@ class Failure(NamedTuple):
     loses: bool = True  # changes of the application; a renewal loses nothing
 
 
-def decide_all(opened: Iterable[SessionState]) -> tuple[list[Plan], list[Failure]]:
-    """Decide what is due before the response starts, and settle what needs no store.
+def decide_all(opened: Iterable[SessionState]) -> list[Plan]:
+    """Decide what is due before the response starts, and settle what needs no store; the plans for the store.
 
-    Returns:
-        The plans for the store, and the sessions that were superseded.
+    A session that was superseded has its outcome here: a warning, see ``exchange``.
 
     Raises:
         SerializationError, ModelMismatch, CookieTooLarge: the first session that cannot be stored; none will be.
     """
     plans: list[Plan] = []
-    failures: list[Failure] = []
     for state in opened:
         if not state.accessed:
             continue
         try:
             plan = decide(state)
         except SessionSuperseded as exc:
-            failures.append(Failure(state.profile.name, exc))
+            logger.warning("%s", exc)  # now: it is raised once, and the application may begin again after another error
             continue
         if plan is None and state.exchange.set_cookies and not state.superseded:
             plan = renewal(state)
@@ -135,7 +133,7 @@ def decide_all(opened: Iterable[SessionState]) -> tuple[list[Plan], list[Failure
             settle(plan)
         else:
             waiting.append(plan)
-    return waiting, failures
+    return waiting
 
 
 def decide(state: SessionState) -> Plan | None:
@@ -285,7 +283,7 @@ def encode(state: SessionState) -> bytes:
     serializer = state.profile.serializer
     try:
         if state.views is not None and state.views.write(state):
-            state.written = True
+            state.written = state.modified = True
         if state.shared:
             encoded = serializer.dumps(dict(dict.items(state)))
         else:
@@ -422,11 +420,11 @@ def _seal(plan: Plan, token: bytes, record: Record, now: int) -> tuple[bytes, fl
     if not lifetime.rolling or lifetime.absolute_timeout is not None:
         ends_at = lifetime.expires_at(now, record.started_at)
         max_age = None if lifetime.max_age is None else max(int(ends_at - now), 0)
-    chosen = plan.edits.attributes.get("cookie", record.cookie)
-    if not chosen and not record.cookie and plan.doomed is None:
+    if "cookie" not in plan.edits.attributes and not record.cookie and plan.doomed is None:
         plan.cookies = {writer.scope: writer.set(value, max_age, exchange.scheme in SECURE)}
     else:
-        writer = profile.writer_for(profile.effective_options(chosen))
+        chosen = profile.effective_options(plan.edits.attributes.get("cookie", record.cookie))
+        writer = profile.writer_for(chosen)
         plan.cookies = {**_moved(plan, writer), writer.scope: writer.set(value, max_age, exchange.scheme in SECURE)}
     return value, ends_at, now + lifetime.interval
 

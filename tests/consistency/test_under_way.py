@@ -11,14 +11,16 @@ import pytest
 from asgi_sessions import (
     LeaseExpired,
     MemoryStore,
+    SerializationError,
     Serializer,
     Session,
+    SessionConfig,
     SessionMiddleware,
     Stored,
     StoreUnavailable,
     get_sessions,
 )
-from tests.browser import KEY, Browser, application
+from tests.browser import KEY, Browser, application, respond
 
 FILLED = {"x": 0, "old": 1}
 START = {"type": "http.response.start", "status": 200}
@@ -264,3 +266,68 @@ async def test_the_last_key_is_removed_by_the_next_commit_if_one_failed() -> Non
     await browser.get("/fill")
     assert (await browser.get("/work")).status == 200
     assert (await browser.get("/")).json() == {}
+
+
+async def test_a_save_that_begins_while_an_epoch_is_fetched_is_waited_for() -> None:
+    store, fetching, fetched = Held(), anyio.Event(), anyio.Event()
+
+    async def epochs(owner: object) -> int:
+        fetching.set()
+        await fetched.wait()
+        return 1
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        cart = await get_sessions(scope).get("cart")
+        if scope["path"] == "/":
+            await respond(send, dict(cart))
+            return
+        (await get_sessions(scope).get()).owner = "ann"
+        cart["x"] = "first"
+
+        async def save() -> None:
+            await fetching.wait()
+            store.arm()
+            async with anyio.create_task_group() as saving:
+                saving.start_soon(cart.save)
+                await store.writing.wait()
+                cart["x"] = "second"
+                fetched.set()
+                await anyio.wait_all_tasks_blocked()
+                store.go_on.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(save)
+            group.start_soon(respond, send, None)
+
+    browser = Browser(SessionMiddleware(app, KEY, epochs=epochs, sessions=[SessionConfig("cart", store=store)]))
+    await browser.get("/fill")
+    assert (await browser.get("/")).json() == {"x": "second"}
+    assert store.created == 1
+
+
+async def test_what_a_superseded_session_loses_is_told_though_another_session_stops_the_response(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def regenerate(session: Session) -> None:
+        session.regenerate()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        session = scope["session"]
+        if scope["path"] == "/fill":
+            session["n"] = 1
+        elif scope["path"] == "/lose":
+            await Browser(application(regenerate, store=store), jar=dict(browser.jar)).get("/")
+            await session.reload()
+            session["important"] = 1
+            other = await get_sessions(scope).get("other")
+            other["x"] = object()
+            with pytest.raises(SerializationError):
+                await respond(send, None)
+            del other["x"]
+        await respond(send, None)
+
+    store = MemoryStore()
+    browser = Browser(SessionMiddleware(app, KEY, store=store, sessions=[SessionConfig("other")]))
+    await browser.get("/fill")
+    assert (await browser.get("/lose")).status == 200
+    assert [record.getMessage() for record in caplog.records if "are dropped" in record.getMessage()] != []

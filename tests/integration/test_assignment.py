@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import attrs
 import msgspec
 import pydantic
@@ -30,6 +31,7 @@ from asgi_sessions import (
     Store,
     Stored,
     StoreUnavailable,
+    get_sessions,
 )
 from tests.browser import KEY, OTHER_KEY, Browser, application, read, respond
 from tests.consistency.test_late import BODY, START, Socket
@@ -655,3 +657,42 @@ async def test_litestar_takes_our_middleware_as_one_of_its_own(memory: MemorySto
     browser = TestClient(litestar_of(package, handlers, middleware=[sessions]))
     browser.get("/write")
     assert browser.get("/").json() == {"user": "alice"}
+
+
+async def test_an_assignment_waits_for_who_is_loading_the_session() -> None:
+    class Slow(MemoryStore):
+        async def read(self, handle: bytes) -> Stored | None:
+            reading.set()
+            await assigned.wait()
+            return await super().read(handle)
+
+    reading, assigned = anyio.Event(), anyio.Event()
+    store = Slow()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/fill":
+            (await get_sessions(scope).get())["a"] = 1
+            await respond(send)
+            return
+        if scope["path"] == "/":
+            session = await get_sessions(scope).get()
+            await respond(send, [dict(session), session.owner, len(session.peek_flashes())])
+            return
+
+        async def log_in() -> None:
+            session = await get_sessions(scope).get()
+            session.flash("Welcome!")
+            session.owner = "ann"
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(log_in)
+            await reading.wait()
+            scope["session"] = {"z": 1}
+            group.start_soon(respond, send)
+            await anyio.wait_all_tasks_blocked()
+            assigned.set()
+
+    browser = Browser(SessionMiddleware(app, KEY, store=store, autoload=False))
+    await browser.get("/fill")
+    assert (await browser.get("/assign")).status == 200
+    assert (await browser.get("/")).json() == [{"z": 1}, "ann", 1]

@@ -86,8 +86,10 @@ class Directory:
             yield
         finally:
             # Closing alone does not unlock: a process that was forked meanwhile has the file open, too.
-            fcntl.flock(file, fcntl.LOCK_UN)
-            os.close(file)
+            try:
+                fcntl.flock(file, fcntl.LOCK_UN)
+            finally:
+                os.close(file)
 
     def run_locked(self, function: Callable[..., T], key: bytes, *arguments: object) -> T:
         """Call ``function(key, *arguments)`` under the lock of ``key``."""
