@@ -246,13 +246,36 @@ class Responder(msgspec.Struct, eq=False):
         return self._send(message)
 
     async def _send_early(self, message: Message) -> None:
-        if message["type"] in _STARTS:
-            if message.get("status", 200) < 500 and message["type"] != "websocket.close":
-                await self._commit()
-            message = self._with_headers(message)
-        elif self.error is not None:
+        """Commit all sessions, if the response starts with this message and is no error of the application's."""
+        exchange = self._exchange
+        starts = message["type"] in _STARTS
+        if starts and (message.get("status", 200) >= 500 or message["type"] == "websocket.close"):
+            await self._send(self._with_headers(message))
+            return
+        if self.error is not None:
             raise self.error
-        await self._send(message)
+        if not starts:
+            await self._send(message)
+            return
+        if exchange.lock is not None or exchange.epochs or self._scope.get("session") is not self._session:
+            await self._prepare()
+        plans = decide_all(self._opened.values())
+        if plans:
+            exchange.committing = True
+            try:
+                failures = await (commit(plans[0]) if len(plans) == 1 else commit_all(plans))
+            finally:
+                exchange.committing = False
+                if exchange.committed is not None:
+                    exchange.committed.set()
+            self.error = outcome(failures) if failures else None
+            if self.error is not None:
+                raise self.error
+        exchange.touched = False
+        for session in self._opened.values():
+            if session.written or session.shared or session.edits is not NOTHING:
+                exchange.touched = True  # it was changed meanwhile, or may be, unseen
+        await self._send(self._with_headers(message))
 
     async def _send_late(self, message: Message) -> None:
         if self._exchange.ended:
@@ -303,30 +326,6 @@ class Responder(msgspec.Struct, eq=False):
         """Whether the application was ended by its client rather than by a fault of its own."""
         gone = (ClientDisconnect, WebSocketDisconnect, anyio.get_cancelled_exc_class())
         return self._disconnected or isinstance(exc, gone)
-
-    async def _commit(self) -> None:
-        """Commit all sessions, before the response starts."""
-        exchange = self._exchange
-        if self.error is not None:
-            raise self.error
-        if exchange.lock is not None or exchange.epochs or self._scope.get("session") is not self._session:
-            await self._prepare()
-        plans = decide_all(self._opened.values())
-        if plans:
-            exchange.committing = True
-            try:
-                failures = await (commit(plans[0]) if len(plans) == 1 else commit_all(plans))
-            finally:
-                exchange.committing = False
-                if exchange.committed is not None:
-                    exchange.committed.set()
-            self.error = outcome(failures)
-            if self.error is not None:
-                raise self.error
-        for session in self._opened.values():
-            if session.written or session.shared or session.edits is not NOTHING:
-                return
-        exchange.touched = False  # nothing is left that could be changed
 
     async def _prepare(self) -> None:
         """Do what has to be waited for before anything can be decided."""

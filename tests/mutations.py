@@ -96,7 +96,7 @@ MUTATIONS = [
     Mutation("a lease is not given back", "_engine/exclusive.py", "plan.step = replace(plan.step, release=True)", "pass", EXCLUSIVE),
     Mutation("the lease of a section that changed nothing is not given back", "_engine/exclusive.py", "plan = self._release_only(known)", "pass", EXCLUSIVE),
     # when
-    Mutation("commit what an error response left", "middleware.py", 'message.get("status", 200) < 500 and ', "", LATE),
+    Mutation("commit what an error response left", "middleware.py", "(message.get(\"status\", 200) >= 500 or message[\"type\"] == \"websocket.close\")", "message[\"type\"] == \"websocket.close\"", LATE),
     Mutation("commit later what an error response left", "middleware.py", 'if message.get("status", 200) >= 500:', "if False:", LATE),
     Mutation("late changes are forgotten", "middleware.py", "                await responder.finish()\n        except BaseException", "                pass\n        except BaseException", LATE),
     Mutation("no limit ends a commit", "_engine/backends.py", "with anyio.move_on_after(left):", "with anyio.CancelScope():", FAILURES),
@@ -109,7 +109,7 @@ MUTATIONS = [
     Mutation("nobody queues", "_engine/repository.py", "        async with KeyedLock(self._store, handle):\n            for", "        if True:\n            for", PARALLEL),
     Mutation("a lock is never passed on", "_engine/queue.py", "        waiting = waiters[self._key]\n        if waiting:\n", "        waiting = waiters[self._key]\n        if False:\n", "tests/stores/test_queue.py"),
     Mutation("nobody waits for a lock", "_engine/queue.py", "        if waiting is None:\n", "        if True:\n", "tests/stores/test_queue.py"),
-    Mutation("a failed commit is answered as a success", "middleware.py", "self.error = outcome(failures)\n            if self.error is not None:\n", "self.error = outcome(failures)\n            if False:\n", FAILURES),
+    Mutation("a failed commit is answered as a success", "middleware.py", "self.error = outcome(failures) if failures else None\n            if self.error is not None:\n", "self.error = outcome(failures) if failures else None\n            if False:\n", FAILURES),
     Mutation("a cancelled commit is abandoned", "_engine/exchange.py", "                await _undisturbed(commit(plan))\n", "                pass\n", CANCELLATION),
     Mutation("commit after an encoding error", "_engine/exchange.py", "return failures or await commit_all(plans)", "return failures + await commit_all(plans)", REGISTRY),
     Mutation("a superseded request writes", "_engine/plan.py", "    if state.superseded:\n        _give_up(state)\n        return None\n", "", PARALLEL),
@@ -149,7 +149,7 @@ MUTATIONS = [
     # what outcomes mean
     Mutation("an error of the application's is overlooked", "_engine/exchange.py", "TOLERATED = (SessionSuperseded, ResponseStarted)", "TOLERATED = (SessionSuperseded, ResponseStarted, SerializationError)", OUTCOMES),
     Mutation("a store that cannot do it is overlooked", "_engine/exchange.py", "TOLERATED = (SessionSuperseded, ResponseStarted)", "TOLERATED = (SessionSuperseded, ResponseStarted, NotSupported)", OUTCOMES),
-    Mutation("a store's failure comes after others", "_engine/exchange.py", "(error for error in raised if isinstance(error, StoreError))", "(error for error in raised if False)", OUTCOMES),
+    Mutation("a store's failure comes after others", "_engine/exchange.py", "return not isinstance(error, StoreError)", "return isinstance(error, StoreError)", OUTCOMES),
     Mutation("a foreign exception of a store passes as a refusal", "_engine/backends.py", "                except Exception as exc:\n                    raise unavailable(exc, self.store, profile.name) from exc\n", "                except ZeroDivisionError:\n                    raise\n", OUTCOMES),
     Mutation("a store says that a commit was superseded", "_engine/exchange.py", "if isinstance(exc, StoreError | NotSupported):", "if isinstance(exc, StoreError | NotSupported | SessionSuperseded):", OUTCOMES),
     Mutation("a foreign exception of a store enters a section", "_engine/repository.py", "    except Exception as exc:\n        raise unavailable(exc, store, name) from exc", "    except ZeroDivisionError:\n        raise", OUTCOMES),
@@ -165,7 +165,7 @@ MUTATIONS = [
     Mutation("a foreign session is taken for values", "_engine/assignment.py", "if type(value) is dict:", "if isinstance(value, dict):", ASSIGNMENT),
     Mutation("a foreign session is told each time", "middleware.py", "        settings.warned.add(kind)\n", "", ASSIGNMENT),
     Mutation("a late assignment is forgotten", "middleware.py", "                    await self._take_assigned()\n                except SessionError as exc", "                    pass\n                except SessionError as exc", ASSIGNMENT),
-    Mutation("an assignment that failed is forgotten", "middleware.py", '        if session.pending:\n            await session.backend.load(session)\n        scope["session"] = session\n', '        scope["session"] = session\n        if session.pending:\n            await session.backend.load(session)\n', ASSIGNMENT),
+    Mutation("an assignment that failed is forgotten", "middleware.py", "        await self._sessions.get()  # loaded, whoever else is about to load it\n        scope[\"session\"] = session\n", "        scope[\"session\"] = session\n        await self._sessions.get()\n", ASSIGNMENT),
     # records of a newer version
     Mutation("a record of a newer format is read", "_engine/codec.py", "if record.format > FORMAT:", "if False:", NEWER),
     Mutation("a record of a newer shape is no record", "_engine/codec.py", "if _is_newer(data, number):", "if False:", NEWER),
