@@ -2,11 +2,9 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from inspect import isawaitable
 from typing import Any, Protocol, TypeVar
 
-import anyio
 from msgspec.structs import replace
 
 from .. import exceptions as errors
@@ -17,11 +15,11 @@ from ..stores.base import RecordStore
 from ..stores.cookie import CookieStore
 from ..stores.owners import OwnerIndex
 from .cache import Cache
-from .owners import Owners, concerns_owner
+from .owners import Owners
 from .plan import Commit, Create, Plan, supersede
 from .profile import CookieProfile, Profile, RecordProfile
 from .record import NOTHING, Edits, Loaded, Owner, Token, check_end, digest, times_of, token_of
-from .repository import Conflict, Found, Repository, only_one, unavailable
+from .repository import Found, Repository, only_one, unavailable
 from .state import Headers, SessionState
 
 logger = logging.getLogger("asgi_sessions")
@@ -132,6 +130,7 @@ class RecordBackend:
 
     Attributes:
         owners: None: the store keeps no index of owners.
+        write_timeout: seconds; of the store's writing verbs.
     """
 
     waits = True
@@ -141,7 +140,7 @@ class RecordBackend:
         self.store = store
         self.repository = Repository(store, profile.codec, profile.lifetime, profile.name)
         self.owners = Owners(profile, store, store, self.repository) if isinstance(store, OwnerIndex) else None
-        self._write_timeout = write_timeout
+        self.write_timeout = write_timeout
         self._cookies = CookieFinder(profile.writer.name)
 
     def load_now(self, state: SessionState) -> None:
@@ -182,45 +181,15 @@ class RecordBackend:
             fill(state, error=exc)
             supersede(state)
 
-    async def write(self, plan: Plan, seconds: float) -> bool:
-        """Bring the store in line with a plan; ``plan.after`` is the record as it is kept then.
-
-        Args:
-            seconds: that all of it may take.
-
-        Returns:
-            False: a logout, a login or a ``clear()`` elsewhere was faster.
-
-        Raises:
-            StoreError: the store could not do it, or not in time.
-        """
-        step, repository, left, work = plan.step, self.repository, seconds, self._carry_out
-        if self.owners is not None and concerns_owner(plan):
-            work = partial(self.owners.write, write=self._carry_out)
-        elif plan.doomed is None and 2 * self._write_timeout <= seconds:
-            # Most commits are one store call. If the store bounds it to half the timeout, skip our own timer.
-            if isinstance(step, Create):
-                return _take(plan, await repository.create(step))
-            if isinstance(step, Commit):
-                kept = await repository.try_update(step)
-                if not isinstance(kept, Conflict):
-                    return _take(plan, kept)
-                left, work = seconds - self._write_timeout, partial(self._resolve, step=step, conflict=kept)
-        with anyio.move_on_after(left):
-            return await work(plan)
-        raise errors.StoreTimeout(f"no commit within {seconds:g} s")
-
-    async def _resolve(self, plan: Plan, step: Commit, conflict: Conflict) -> bool:
-        return _take(plan, await self.repository.resolve(step, conflict))
-
-    async def _carry_out(self, plan: Plan) -> bool:
+    async def carry_out(self, plan: Plan) -> bool:
+        """Bring the store in line with a plan; False: a logout, a login or a ``clear()`` elsewhere was faster."""
         if plan.doomed is not None and not await self._end(plan, plan.doomed):
             return False
         if isinstance(plan.step, Create):
-            return _take(plan, await self.repository.create(plan.step))
+            return take(plan, await self.repository.create(plan.step))
         if isinstance(plan.step, Commit):
-            return _take(plan, await self.repository.update(plan.step))
-        return plan.step is None or _take(plan, await self.repository.renew(plan.step))
+            return take(plan, await self.repository.update(plan.step))
+        return plan.step is None or take(plan, await self.repository.renew(plan.step))
 
     async def _end(self, plan: Plan, doomed: Loaded) -> bool:
         """Delete the record of a session that ended, before the one that comes after it is created."""
@@ -420,7 +389,7 @@ def not_loaded(name: str) -> errors.SessionNotLoaded:
     return errors.SessionNotLoaded(f"session {name!r} is not loaded: await get_sessions(scope).get({name!r}) first")
 
 
-def _take(plan: Plan, kept: Loaded | None) -> bool:
+def take(plan: Plan, kept: Loaded | None) -> bool:
     """The record as it is kept now is what comes after the commit; False if there is none."""
     if kept is None:
         return False
