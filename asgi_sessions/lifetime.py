@@ -80,17 +80,6 @@ class Lifetime:
         """When an accessed session that was renewed at this instant is due for renewal (POSIX seconds)."""
         return renewed_at + self.interval
 
-    def renewed(self, now: float, started_at: float) -> tuple[float, float, int | None]:
-        """The deadline after a renewal, the instant when the next one is due, and the cookie's ``Max-Age``.
-
-        The last one is None for a browser-session cookie.
-        """
-        if self.rolling and self.absolute_timeout is None:
-            return now + self.duration, now + self.interval, self.cookie_max_age
-        ends_at = self.expires_at(now, started_at)
-        max_age = None if self.max_age is None else max(int(ends_at - now), 0)
-        return ends_at, now + self.interval, max_age
-
 
 @lru_cache(1024)
 def _chosen(lifetime: Lifetime, remember: int) -> Lifetime:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asgi_sessions._engine.plan import renewed
 from asgi_sessions.lifetime import DAY, Lifetime
 
 NOW = 1_800_000_000.0
@@ -68,7 +69,7 @@ def test_who_comes_back_within_an_interval_is_always_renewed_in_time(lifetime: L
 @quickly
 @given(lifetimes, instants, instants)
 def test_the_cookie_never_outlives_the_session(lifetime: Lifetime, started_at: float, now: float) -> None:
-    ends_at, due_at, max_age = lifetime.renewed(now, started_at)
+    ends_at, due_at, max_age = renewed(lifetime, now, started_at)
     assert ends_at == lifetime.expires_at(now, started_at)
     assert due_at == lifetime.due_at(now)
     assert (max_age is None) == (lifetime.max_age is None)
@@ -93,7 +94,7 @@ def test_forgetting_makes_it_a_browser_session(lifetime: Lifetime) -> None:
     forgotten = lifetime.chosen(0)
     assert forgotten.max_age is None
     assert forgotten.duration == lifetime.browser_session_ttl
-    assert forgotten.renewed(NOW, NOW)[2] is None
+    assert renewed(forgotten, NOW, NOW)[2] is None
 
 
 def test_a_remembered_lifetime_shorter_than_the_refresh_interval_is_still_renewed() -> None:
@@ -123,7 +124,7 @@ def test_the_renewal_interval(options: dict[str, Any], interval: float) -> None:
 def test_no_lifetime_is_over_at_once(max_age: float) -> None:
     lifetime = Lifetime(max_age=max_age)
     assert lifetime.expires_at(renewed_at=NOW, started_at=NOW) <= NOW
-    assert lifetime.renewed(NOW, NOW)[2] == 0
+    assert renewed(lifetime, NOW, NOW)[2] == 0
 
 
 @pytest.mark.parametrize("option", ["max_age", "browser_session_ttl", "refresh_interval", "absolute_timeout"])

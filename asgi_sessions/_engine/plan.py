@@ -413,20 +413,26 @@ def _plan_renewal(plan: Plan, profile: RecordProfile, after: Loaded, now: int) -
 def _seal(plan: Plan, token: bytes, record: Record, now: int) -> tuple[bytes, float, float]:
     """Plan the cookie that renews the session: its value; when the session ends then, and when it is due again."""
     profile, exchange, lifetime = plan.state.profile, plan.state.exchange, plan.lifetime
+    ends_at, due_at, max_age = renewed(lifetime, now, record.started_at)
     value, writer = profile.sealer.seal(token, now), profile.writer
     if len(value) > writer.room:
         raise CookieTooLarge(profile.name, len(writer.name) + len(value), MAX_COOKIE, _largest_keys(plan))
-    ends_at, max_age = now + lifetime.duration, lifetime.cookie_max_age
-    if not lifetime.rolling or lifetime.absolute_timeout is not None:
-        ends_at = lifetime.expires_at(now, record.started_at)
-        max_age = None if lifetime.max_age is None else max(int(ends_at - now), 0)
     if "cookie" not in plan.edits.attributes and not record.cookie and plan.doomed is None:
         plan.cookies = {writer.scope: writer.set(value, max_age, exchange.scheme in SECURE)}
     else:
         chosen = profile.effective_options(plan.edits.attributes.get("cookie", record.cookie))
         writer = profile.writer_for(chosen)
         plan.cookies = {**_moved(plan, writer), writer.scope: writer.set(value, max_age, exchange.scheme in SECURE)}
-    return value, ends_at, now + lifetime.interval
+    return value, ends_at, due_at
+
+
+def renewed(lifetime: Lifetime, now: float, started_at: float) -> tuple[float, float, int | None]:
+    """The deadline after a renewal, the instant when the next one is due, and the cookie's ``Max-Age``."""
+    if lifetime.rolling and lifetime.absolute_timeout is None:
+        return now + lifetime.duration, now + lifetime.interval, lifetime.cookie_max_age
+    ends_at = lifetime.expires_at(now, started_at)
+    max_age = None if lifetime.max_age is None else max(int(ends_at - now), 0)
+    return ends_at, now + lifetime.interval, max_age
 
 
 def _moved(plan: Plan, writer: CookieWriter) -> dict[CookieScope, bytes]:
